@@ -1,0 +1,111 @@
+"""The manifest and the five splits, as prepare leaves them and later stages read them."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from components.models import Item
+from components.runtime.errors import UserError
+from components.runtime.outputs import ARTIFACTS, read_json
+
+PREPARED = ARTIFACTS / "prepare"
+SPLITS = ("train", "validation", "calibration", "selection", "test")
+Split = Literal["train", "validation", "calibration", "selection", "test"]
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """scaled = (raw - shift) / scale, per value of a record or one pair for all; part of every exported graph."""
+
+    shift: list[float]
+    scale: list[float]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """artifacts/prepare/manifest.json."""
+
+    kind: Literal["image", "array"]
+    item_shape: list[int]
+    """(channel, height, width) for images, (column,) for arrays."""
+    dtype: Literal["uint8", "float32"]
+    classes: list[str]
+    normal_classes: list[str]
+    counts: dict[str, dict[str, int]]
+    """Split, then class name ("" without labels), then records."""
+    value_range: list[float]
+    """Images: the declared range; arrays: smallest and largest training value."""
+    scaling: Scaling
+    digests: dict[str, str]
+    """File name of each array, then its SHA-256."""
+    source: dict[str, str]
+    """Name and version of what the raw data came from."""
+    dropped: dict[str, int]
+    """Reason, then records left out."""
+
+    @property
+    def has_anomalies(self) -> bool:
+        """Whether test holds labelled anomalous records."""
+        return bool(set(self.classes) - set(self.normal_classes))
+
+    @property
+    def item(self) -> Item:
+        """What a scaled record looks like to a model."""
+        return Item(tuple(self.item_shape), self.kind == "image")
+
+    def size(self, split: Split) -> int:
+        """Records of a split."""
+        return sum(self.counts[split].values())
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return dataclasses.asdict(self)
+
+
+def load_manifest(prepared: Path = PREPARED) -> Manifest:
+    """Read the manifest.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    raw = read_json(prepared / "manifest.json", "prepare")
+    try:
+        return Manifest(**{**raw, "scaling": Scaling(**raw["scaling"])})
+    except (TypeError, KeyError):
+        raise UserError(str(prepared / "manifest.json"), "has other fields than this version writes",
+                        "run `dvc repro -f -s prepare`") from None  # fmt: skip
+
+
+def load_records(split: Split, prepared: Path = PREPARED) -> np.ndarray:
+    """The raw records of a split, memory-mapped and read-only: (record, *item_shape)."""
+    return _load(prepared / f"{split}.npy")
+
+
+def load_labels(split: Split, prepared: Path = PREPARED) -> np.ndarray:
+    """The class index of each record of a split (record,), -1 without labels."""
+    return _load(prepared / f"{split}_labels.npy")
+
+
+def load_anomalous(split: Split, manifest: Manifest, prepared: Path = PREPARED) -> np.ndarray:
+    """Whether each record of a split is of a class that is not normal (record,) bool."""
+    labels = load_labels(split, prepared)
+    anomalous = [index for index, name in enumerate(manifest.classes) if name not in manifest.normal_classes]
+    return np.isin(labels, anomalous)
+
+
+def _load(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise UserError(str(path), "is missing", "run `dvc repro prepare` first") from None
+    except (ValueError, EOFError):
+        raise UserError(str(path), "is no valid .npy file", "run `dvc repro -f -s prepare` to make it again") from None
+
+
+def dumps(manifest: Manifest) -> str:
+    """The manifest as text, e.g. for a digest."""
+    return json.dumps(manifest.to_json(), sort_keys=True)

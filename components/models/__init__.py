@@ -1,0 +1,190 @@
+"""The zoo: one model is one file of this folder, found by its name; this page holds what all of them promise.
+
+A file defines `Params` (its numbers), a class derived from `Autoencoder`, and `MODEL`, its entry in the registry.
+Code asks an entry for a capability and never compares a model's name.
+"""
+
+import importlib
+import math
+import pkgutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from components.params import unknown
+from components.runtime.errors import UserError
+
+Loss = Literal["mse", "bce"]
+
+
+class ModelParams(BaseModel):
+    """Numbers of one model: strict types, no unknown keys; every model has a code size."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    latent_dim: int = Field(32, ge=1)
+    """Code size; most models need it smaller than the record."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """What one scaled record looks like to a model."""
+
+    shape: tuple[int, ...]
+    """(channel, height, width) for images, (column,) for arrays."""
+    unit_range: bool
+    """Values lie in 0..1 (images); otherwise they are standardised."""
+
+    @property
+    def size(self) -> int:
+        """Values per record."""
+        return math.prod(self.shape)
+
+    @property
+    def is_image(self) -> bool:
+        """Whether records have two spatial dimensions."""
+        return len(self.shape) == 3
+
+
+class Autoencoder(nn.Module):
+    """Encoder and decoder with a named, per-record objective.
+
+    Shapes: x (batch, *item), code (batch, latent_dim), reconstruction (batch, *item) in scaled units.
+    A model implements `encode` and `decode_logits`; a regularised one adds terms in `objective`.
+
+    Args:
+        item: what a scaled record looks like.
+        loss: "bce" trains on logits and reconstructs through a sigmoid, "mse" reconstructs linearly
+            (a sigmoid under squared error saturates and is a classic cause of constant outputs).
+    """
+
+    def __init__(self, item: Item, loss: Loss) -> None:
+        super().__init__()
+        self.item = item
+        self.loss = loss
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The code (batch, latent_dim)."""
+        raise NotImplementedError
+
+    def decode_logits(self, code: Tensor) -> Tensor:
+        """The reconstruction before its output activation (batch, *item)."""
+        raise NotImplementedError
+
+    def decode(self, code: Tensor) -> Tensor:
+        """The reconstruction (batch, *item) in scaled units."""
+        logits = self.decode_logits(code)
+        return torch.sigmoid(logits) if self.loss == "bce" else logits
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(reconstruction, code)."""
+        code = self.encode(x)
+        return self.decode(code), code
+
+    def reconstruction_loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Mean loss over the values of each record (batch,); records of a ragged batch weigh the same."""
+        if self.loss == "bce":
+            values = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        else:
+            values = F.mse_loss(logits, target, reduction="none")
+        return values.flatten(1).mean(1)
+
+    def objective(self, x: Tensor) -> dict[str, Tensor]:
+        """Named terms (batch,) each; their sum is minimised."""
+        return {"reconstruction": self.reconstruction_loss(self.decode_logits(self.encode(x)), x)}
+
+    def speciality(self, x: Tensor) -> dict[str, Tensor]:
+        """What this model is for beyond reconstruction, measured per record (batch,); empty for most."""
+        return {}
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One row of the registry."""
+
+    build: Callable[..., Autoencoder]
+    """(item, params, loss) or, for a wrapping model, (base, params)."""
+    params: type[ModelParams]
+    description: str
+    closed_form: bool = False
+    """Fitted by `fit(batches)` instead of gradient steps."""
+    images_only: bool = False
+    overcomplete: bool = False
+    """The code may be as large as the record or larger."""
+    wraps: bool = False
+    """Wraps another model, named `base` in params."""
+    default_base: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The model's name: that of its file."""
+        return self.params.__module__.rpartition(".")[2]
+
+
+def known() -> list[str]:
+    """Names of all models, from the listing of this folder."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def bases() -> list[str]:
+    """Names of the models that another one can wrap."""
+    entries = [find(name) for name in known()]
+    return [entry.name for entry in entries if not entry.wraps and not entry.closed_form]
+
+
+def find(name: Any, where: str = "model") -> ModelEntry:
+    """The registry entry of a model; imports that model's file only.
+
+    Raises:
+        UserError: no such model; names the nearest one.
+    """
+    if name not in known():
+        raise unknown(where, "model", str(name), known())
+    return importlib.import_module(f"{__name__}.{name}").MODEL
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """Everything that decides a network's shape; plain data, stored in config.json beside the weights."""
+
+    model: str
+    params: dict[str, Any]
+    base: str | None
+    base_params: dict[str, Any] | None
+    item: Item
+    loss: Loss
+
+    def build(self, where: str = "variants") -> Autoencoder:
+        """An untrained network, its weights drawn from torch's current seed.
+
+        Raises:
+            UserError: the code size or the kind of data does not suit the model; `where` names the variant.
+        """
+        entry = find(self.model, f"{where}.model")
+        if not self.base:
+            return self._build_one(entry, self.params, where)
+        base = self._build_one(find(self.base, f"{where}.base"), self.base_params or {}, where)
+        return entry.build(base, entry.params.model_validate(self.params))
+
+    def _build_one(self, entry: ModelEntry, params: dict[str, Any], where: str) -> Autoencoder:
+        checked = entry.params.model_validate(params)
+        if entry.images_only and not self.item.is_image:
+            raise UserError(f"{where}.model", f"'{entry.name}' needs images, the records are rows", "use vanilla")
+        largest = self.item.size - (0 if entry.closed_form else 1)
+        if not entry.overcomplete and checked.latent_dim > largest:
+            raise UserError(
+                f"{where}.latent_dim",
+                f"must be between 1 and {largest} (records have {self.item.size} values), got {checked.latent_dim}",
+                "choose a smaller code",
+            )
+        return entry.build(self.item, checked, self.loss)
+
+
+def batches_of(x: Tensor, size: int) -> Iterable[Tensor]:
+    """Consecutive slices of at most `size` records."""
+    return (x[start : start + size] for start in range(0, len(x), size))

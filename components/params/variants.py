@@ -1,0 +1,97 @@
+"""`variants:` a mapping from a name to a model and what differs from that model's and `train:`'s defaults.
+
+A variant is written flat (`sparse: {model: sparse, penalty: kl, epochs: 40}`); here its keys are dealt to the model's
+params, to its base's params when the model wraps another, and to the training section.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from components import models
+from components.params import unknown, validate
+from components.params.train import Params as TrainParams
+from components.runtime.errors import UserError
+
+_NAME = re.compile(r"[a-z][a-z0-9_-]*")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A variant with every default filled in."""
+
+    name: str
+    model: str
+    params: BaseModel
+    base: str | None
+    base_params: BaseModel | None
+    train: TrainParams
+
+
+def resolve(name: str, raw: Mapping[str, Any]) -> Variant:
+    """Resolve one variant of params.yaml.
+
+    Raises:
+        UserError: unknown variant, model, base or key, or a value out of its range.
+    """
+    variants = _mapping(raw.get("variants"), "variants")
+    if name not in variants:
+        raise unknown("variants", "variant", name, variants)
+    where = f"variants.{name}"
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise UserError(where, "a name is lower-case letters, digits, '-' and '_', a letter first", "rename it")
+    given = dict(_mapping(variants[name], where))
+    if "model" not in given:
+        raise UserError(f"{where}.model", "is missing", f"name a model: {', '.join(models.known())}")
+    entry = models.find(given.pop("model"), f"{where}.model")
+    base = None
+    if entry.wraps:
+        base = models.find(given.pop("base", entry.default_base), f"{where}.base")
+        if base.wraps or base.closed_form:
+            raise UserError(f"{where}.base", f"'{base.name}' cannot be wrapped", f"use {', '.join(models.bases())}")
+    return _deal(name, entry, base, given, _mapping(raw.get("train") or {}, "train"))
+
+
+def _deal(
+    name: str,
+    entry: models.ModelEntry,
+    base: models.ModelEntry | None,
+    given: Mapping[str, Any],
+    train: Mapping[str, Any],
+) -> Variant:
+    where = f"variants.{name}"
+    validate(TrainParams, train, "train")
+    homes: list[type[BaseModel]] = [entry.params, TrainParams, *([base.params] if base else [])]
+    known = {field for home in homes for field in home.model_fields}
+    for key in given:
+        if key not in known:
+            raise unknown(where, "key", str(key), {*known, "model", *(["base"] if base else [])})
+
+    def pick(home: type[BaseModel]) -> dict[str, Any]:
+        return {key: value for key, value in given.items() if key in home.model_fields}
+
+    return Variant(
+        name=name,
+        model=entry.name,
+        params=validate(entry.params, pick(entry.params), where),
+        base=base.name if base else None,
+        base_params=validate(base.params, pick(base.params), where) if base else None,
+        train=validate(TrainParams, {**train, **pick(TrainParams)}, where),
+    )
+
+
+def resolve_all(raw: Mapping[str, Any]) -> list[Variant]:
+    """Resolve every variant, in the order of params.yaml."""
+    variants = _mapping(raw.get("variants"), "variants")
+    if not variants:
+        raise UserError("variants", "is empty", "name at least one variant, e.g. `pca: {model: pca}`")
+    return [resolve(name, raw) for name in variants]
+
+
+def _mapping(value: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise UserError(where, f"must be a mapping, got {value!r}", "write it as `name: {model: vanilla}`")
+    return value

@@ -1,0 +1,1 @@
+"""What every stage process needs: user errors, complete-or-absent outputs, threads and devices."""

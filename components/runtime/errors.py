@@ -1,0 +1,68 @@
+"""A mistake of the user's is one line and exit code 2; a fault of ours keeps its traceback."""
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+class UserError(Exception):
+    """Something only the user can put right.
+
+    Args:
+        where: the params key, file or environment variable at fault, as the user wrote it.
+        what: the rule and the value found.
+        fix: what to do about it.
+    """
+
+    def __init__(self, where: str, what: str, fix: str) -> None:
+        super().__init__(f"{where}: {what}; {fix}")
+        self.where, self.what, self.fix = where, what, fix
+
+
+# faults of the machine that a user can mend; every other OSError is ours and keeps its traceback
+_ENVIRONMENT = {
+    errno.ENOSPC: ("the disk is full", "free some space and run again, finished stages are kept"),
+    errno.EDQUOT: ("the disk quota is used up", "free some space and run again, finished stages are kept"),
+    errno.EROFS: ("the file system is read-only", "run in a writable checkout"),
+    errno.EACCES: ("permission denied", "make it readable (and the checkout writable) for this user"),
+    errno.EPERM: ("operation not permitted", "make it readable (and the checkout writable) for this user"),
+}
+
+
+def as_user_error(error: OSError) -> UserError | None:
+    """The one-line form of an OSError that the user can mend, or None."""
+    if error.errno not in _ENVIRONMENT:
+        return None
+    what, fix = _ENVIRONMENT[error.errno]
+    return UserError(str(error.filename or "disk"), what, fix)
+
+
+def die(error: UserError) -> NoReturn:
+    """Print the one line and leave with exit code 2."""
+    line = " ".join(str(error).split())
+    print(f"error: {line}", file=sys.stderr, flush=True)
+    raise SystemExit(EXIT_USER_ERROR)
+
+
+def run_main(main: Callable[[], object]) -> None:
+    """Run a command line's main function with the project's promise about errors."""
+    try:
+        main()
+        sys.stdout.flush()
+    except UserError as error:
+        die(error)
+    except KeyboardInterrupt:
+        raise SystemExit(EXIT_INTERRUPTED) from None
+    except BrokenPipeError:
+        # the reader of our output left (`| head`): nothing is wrong, and Python must not complain at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
+    except OSError as error:
+        if mended := as_user_error(error):
+            die(mended)
+        raise

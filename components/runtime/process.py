@@ -1,0 +1,84 @@
+"""Threads, devices and the tie to the parent process: set before any numeric library is imported."""
+
+import ctypes
+import os
+import signal
+import sys
+
+from components.runtime.errors import UserError
+
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+_PR_SET_PDEATHSIG = 1
+
+
+def set_threads(threads: int) -> None:
+    """Fix the number of threads of BLAS, OpenMP and torch; sums depend on it, so it is a param.
+
+    Must run before numpy or torch is imported; onnxruntime takes the number from `session_options`.
+    """
+    for name in _THREAD_VARIABLES:
+        os.environ[name] = str(threads)
+    # cuBLAS is deterministic only with a fixed workspace, chosen before the first CUDA call
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to end this process when its parent ends, so that no stage outlives its flow."""
+    if sys.platform == "linux":
+        parent = os.getppid()
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # the parent was gone before the kernel knew
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def device() -> "torch.device":  # noqa: F821 - torch is imported where it is needed
+    """The device for this process: HOURGLASS_DEVICE, or a GPU when there is one, or the CPU.
+
+    Raises:
+        UserError: the device that HOURGLASS_DEVICE asks for is absent or unknown.
+    """
+    import torch
+
+    wanted = os.environ.get("HOURGLASS_DEVICE", "auto")
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        chosen = torch.device(wanted)
+    except RuntimeError:
+        raise UserError("HOURGLASS_DEVICE", f"unknown device '{wanted}'", "use auto, cpu or cuda") from None
+    if chosen.type not in ("cpu", "cuda"):
+        raise UserError("HOURGLASS_DEVICE", f"device '{wanted}' is not supported", "use auto, cpu or cuda")
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            "HOURGLASS_DEVICE",
+            f"asks for '{wanted}' and {torch.cuda.device_count()} GPUs are visible",
+            "unset it, or check CUDA_VISIBLE_DEVICES and the driver",
+        )
+    return chosen
+
+
+def make_deterministic(threads: int) -> None:
+    """Deterministic kernels and a fixed thread count for torch, on CPU and CUDA alike."""
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+
+
+def variant_argument() -> str:
+    """The one argument of a stage that runs per variant.
+
+    Raises:
+        UserError: no argument or more than one.
+    """
+    if len(sys.argv) != 2:
+        stage = sys.argv[0].rpartition("/")[2].removesuffix(".py")
+        raise UserError(f"components.{stage}", "needs the name of one variant", f"python -m components.{stage} vanilla")
+    return sys.argv[1]
