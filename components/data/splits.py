@@ -1,14 +1,13 @@
 """The manifest and the five splits, as prepare leaves them and later stages read them."""
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from components.models import Item
+from components.data.item import Item
 from components.runtime.errors import UserError
 from components.runtime.outputs import ARTIFACTS, read_json
 
@@ -105,7 +104,3 @@ def _load(path: Path) -> np.ndarray:
     except (ValueError, EOFError):
         raise UserError(str(path), "is no valid .npy file", "run `dvc repro -f -s prepare` to make it again") from None
 
-
-def dumps(manifest: Manifest) -> str:
-    """The manifest as text, e.g. for a digest."""
-    return json.dumps(manifest.to_json(), sort_keys=True)

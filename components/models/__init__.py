@@ -4,11 +4,12 @@ A file defines `Params` (its numbers), a class derived from `Autoencoder`, and `
 Code asks an entry for a capability and never compares a model's name.
 """
 
+import hashlib
 import importlib
-import math
 import pkgutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from components.data.item import Item
 from components.params import unknown
 from components.runtime.errors import UserError
 
@@ -29,26 +31,6 @@ class ModelParams(BaseModel):
 
     latent_dim: int = Field(32, ge=1)
     """Code size; most models need it smaller than the record."""
-
-
-@dataclass(frozen=True)
-class Item:
-    """What one scaled record looks like to a model."""
-
-    shape: tuple[int, ...]
-    """(channel, height, width) for images, (column,) for arrays."""
-    unit_range: bool
-    """Values lie in 0..1 (images); otherwise they are standardised."""
-
-    @property
-    def size(self) -> int:
-        """Values per record."""
-        return math.prod(self.shape)
-
-    @property
-    def is_image(self) -> bool:
-        """Whether records have two spatial dimensions."""
-        return len(self.shape) == 3
 
 
 class Autoencoder(nn.Module):
@@ -131,6 +113,11 @@ def known() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
+def file_digest(name: str) -> str:
+    """SHA-256 of a model's file, by which its results know when it changed."""
+    return hashlib.sha256((Path(__file__).parent / f"{name}.py").read_bytes()).hexdigest()
+
+
 def bases() -> list[str]:
     """Names of the models that another one can wrap."""
     entries = [find(name) for name in known()]
@@ -184,7 +171,3 @@ class Blueprint:
             )
         return entry.build(self.item, checked, self.loss)
 
-
-def batches_of(x: Tensor, size: int) -> Iterable[Tensor]:
-    """Consecutive slices of at most `size` records."""
-    return (x[start : start + size] for start in range(0, len(x), size))

@@ -11,7 +11,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from components.models import Autoencoder, Item, Loss, ModelEntry, ModelParams
+from components.data.item import Item
+from components.models import Autoencoder, Loss, ModelEntry, ModelParams
 
 
 class Params(ModelParams):

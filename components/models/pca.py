@@ -10,7 +10,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from components.models import Autoencoder, Item, Loss, ModelEntry, ModelParams
+from components.data.item import Item
+from components.models import Autoencoder, Loss, ModelEntry, ModelParams
 from components.runtime.errors import UserError
 
 

@@ -1,7 +1,7 @@
 """params.yaml: every number that changes a result, one typed class per section, checked as a whole.
 
-Section NAME is the class `Params` in `components/params/NAME.py`; a new stage brings its own file and touches no other.
-A stage loads its own section only; `check_all` (the flow's first act, and `python -m components.params`) loads everything.
+Section NAME is the class `Params` in `components/params/NAME.py`; a new stage brings its own and touches no other.
+A stage loads its own section; `check_all` (the flow's first act, `python -m components.params`) loads everything.
 """
 
 import difflib

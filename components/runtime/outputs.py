@@ -30,7 +30,7 @@ def complete_dir(target: Path) -> Iterator[Path]:
         yield temporary
         if target.exists():
             shutil.rmtree(target)
-        os.rename(temporary, target)
+        temporary.rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -13,7 +13,7 @@ from components.sources import Part, RawData, RawFile, Request, Source
 CLASSES = ("malignant", "benign")
 
 
-def fetch(request: Request) -> Iterator[RawFile]:
+def fetch(_: Request) -> Iterator[RawFile]:
     """Two files: values.npy (record, column) float32 and labels.npy (record,) int64."""
     from sklearn.datasets import load_breast_cancer
 

@@ -11,7 +11,7 @@ import numpy as np
 from components.sources import Part, RawData, RawFile, Request, Source
 
 
-def fetch(request: Request) -> Iterator[RawFile]:
+def fetch(_: Request) -> Iterator[RawFile]:
     """Two files: images.npy (record, height, width) uint8 and labels.npy (record,) int64."""
     from sklearn.datasets import load_digits
 

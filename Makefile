@@ -1,0 +1,43 @@
+# What a newcomer types. Everything lives inside the checkout; `make clean` leaves only what git knows.
+
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# bytecode makes every import twice as fast, and stages are processes
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: run setup test lint bench lock clean help
+
+help: ## what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+run: setup ## train, judge, export and register on the data of params.yaml
+	@python -m flows.training
+
+setup: .venv/.installed ## install exactly what requirements.lock names into .venv
+
+.venv/.installed: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: python: 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) --version 2>&1); name another one: make PYTHON=python3.12" >&2; exit 2; }
+	@test -x .venv/bin/uv || { $(PYTHON) -m venv .venv && .venv/bin/pip install --quiet uv==$(UV_VERSION); }
+	@uv pip install --quiet --compile-bytecode --require-hashes --requirements requirements.lock
+	@touch $@
+
+test: setup lint ## lint and run every test
+	@./tests/install-tools
+	@python -m pytest -n 2 --dist loadgroup
+
+lint: setup
+	@ruff check --quiet
+	@ruff format --check --quiet
+	@lint-imports --no-cache | tail -n 3
+
+bench: setup ## measured ratios: this code against the usual loop, one process, interleaved
+	@python -m tests.benchmarks
+
+lock: ## resolve requirements.lock anew
+	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --extra dev \
+	  pyproject.toml --output-file requirements.lock
+
+clean: ## remove everything that was made here
+	@git clean -fdXq

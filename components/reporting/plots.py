@@ -1,0 +1,287 @@
+"""Pictures of a model, as SVG that reads well on white and on dark, in a report, in MLflow and in `dvc plots`.
+
+Text, axes and grid have one colour, `INK`: a grey with a contrast of 4 on both backgrounds, which `inline` replaces by
+the surrounding text's own. The other colours tell apart under the common colour-vision deficiencies, and none carries a
+meaning alone. Equal data give equal bytes: no date, fixed ids, matplotlib's defaults whatever a user's matplotlibrc says.
+"""
+
+import functools
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Literal, ParamSpec
+
+import numpy as np
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+INK = "#74777c"
+NORMAL = "#3987d8"
+ANOMALOUS = "#e0701a"
+THIRD = "#159f77"
+FOURTH = "#a86cc9"
+
+_WIDTH = 5.6  # inches; narrow, so that text stays legible when a phone shrinks the picture
+_PER_ROW = 5
+_MOST_POINTS = 3000  # of a scatter; an SVG holds each one as an element
+_MOST_COLUMNS = 24  # of an array, in pictures with a mark per column
+
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "hourglass",
+    "font.family": ["DejaVu Sans"],  # comes with matplotlib, so that the layout is the same everywhere
+    "font.size": 10,
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlepad": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.facecolor": "none",
+    "axes.axisbelow": True,
+    "figure.facecolor": "none",
+    "savefig.facecolor": "none",
+    "grid.color": INK,
+    "grid.alpha": 0.25,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "legend.labelcolor": INK,
+    "lines.linewidth": 1.8,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+}
+
+_Args = ParamSpec("_Args")
+
+
+def _styled(draw: Callable[_Args, Figure]) -> Callable[_Args, Figure]:
+    @functools.wraps(draw)
+    def drawn(*args: _Args.args, **kwargs: _Args.kwargs) -> Figure:
+        with style.context(["default", _STYLE]):
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write an SVG without dates, versions or ids that nothing refers to (several may share one page)."""
+    buffer = io.StringIO()
+    with style.context(["default", _STYLE]):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    svg = buffer.getvalue()
+    used = set(re.findall(r"#([\w-]+)", svg))
+    path.write_text(re.sub(r' id="([\w-]+)"', lambda found: found[0] if found[1] in used else "", svg))
+
+
+def inline(path: Path, label: str) -> str:
+    """A saved SVG as an element of an HTML page: takes the page's text colour and shrinks to its column."""
+    svg = path.read_text()
+    svg = svg[svg.index("<svg ") :].replace(INK, "currentColor")
+    size = re.search(r' width="([\d.]+)pt" height="[\d.]+pt"', svg)
+    if size:
+        svg = svg.replace(size[0], f' style="width:100%;max-width:{size[1]}pt;height:auto"', 1)
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(label)}" ', 1)
+
+
+@_styled
+def losses(history: Mapping[str, Sequence[float]], best_epoch: int) -> Figure:
+    """Losses over epochs, every term of the objective where there are several, and the gradient's norm.
+
+    Args:
+        history: the columns of history.csv.
+        best_epoch: row of the epoch whose weights were kept.
+    """
+    figure = Figure(figsize=(_WIDTH, 4.0), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    epochs = np.asarray(history["epoch"]) + 1  # people count from one
+    train, validation = np.asarray(history["train_loss"]), np.asarray(history["validation_loss"])
+    above.plot(epochs, train, color=NORMAL, label="training")
+    above.plot(epochs, validation, color=ANOMALOUS, dashes=(4, 1.5), label="validation")
+    terms = [name for name in history if name.startswith("validation_") and name != "validation_loss"]
+    for term, colour in zip(terms if len(terms) > 1 else [], (FOURTH, THIRD, INK) * len(terms), strict=False):
+        label = term.removeprefix("validation_").replace("_", " ")
+        above.plot(epochs, history[term], color=colour, linewidth=1.1, dashes=(1, 1), label=f"{label} (validation)")
+    best = f"best: epoch {epochs[best_epoch]:.0f}"
+    above.plot(epochs[best_epoch], validation[best_epoch], "o", color=ANOMALOUS, markersize=6, label=best)
+    if min(train.min(), validation.min()) > 0:
+        _log_scale(above, "y")
+    above.set_title("Loss")
+    above.legend(loc="upper right")
+    below.plot(epochs, history["gradient_norm"], color=THIRD, linewidth=1.1)
+    below.set_title("Gradient norm before clipping", fontsize=9, pad=4)
+    below.set_xlabel("epoch")
+    below.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if min(history["gradient_norm"]) > 0:
+        _log_scale(below, "y")
+    for axes in (above, below):
+        axes.grid(axis="y")
+        axes.margins(x=0.02)
+    return figure
+
+
+@_styled
+def errors(normal: np.ndarray, anomalous: np.ndarray, threshold: float, alarms: str) -> Figure:
+    """Histogram of scores, each kind as shares of its own number. Shapes: (record,) each, `anomalous` may be empty."""
+    figure = Figure(figsize=(_WIDTH, 3.1), layout="constrained")
+    axes = figure.subplots()
+    kinds = [(normal, NORMAL, "normal"), (anomalous, ANOMALOUS, "anomalous")]
+    kinds = [(np.sort(values[np.isfinite(values)]), colour, name) for values, colour, name in kinds]
+    together = np.concatenate([values for values, _, _ in kinds] + [np.array([threshold])])
+    smallest = together[together > 0].min(initial=max(threshold, 1e-12))
+    bins = np.geomspace(smallest * 0.97, max(together.max(), smallest) * 1.03, 41)
+    for values, colour, name in kinds:
+        if len(values):
+            share = np.full(len(values), 100 / len(values))
+            heights, _ = np.histogram(np.clip(values, smallest, None), bins, weights=share)
+            axes.stairs(heights, bins, fill=True, color=colour, alpha=0.35)
+            axes.stairs(heights, bins, color=colour, linewidth=1.3, label=f"{name} ({len(values):,})")
+    axes.axvline(threshold, color=INK, linewidth=1.4, dashes=(4, 2))
+    axes.annotate(
+        f"alarm above {threshold:.3g}", (threshold, 1), (4, -2), xycoords=axes.get_xaxis_transform(),
+        textcoords="offset points", va="top", fontsize=9,
+    )  # fmt: skip
+    _log_scale(axes, "x")
+    axes.set_ylim(0, axes.get_ylim()[1] * 1.15)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
+    axes.grid(axis="y")
+    axes.set_xlabel("score: mean squared error of the reconstruction")
+    axes.set_title(f"Scores of test records\n{alarms}")
+    axes.legend(loc="upper left")
+    return figure
+
+
+@_styled
+def codes(points: np.ndarray, axis_names: tuple[str, str], classes: Sequence[str], anomalous: np.ndarray) -> Figure:
+    """Records in two dimensions, with the name of each class at its median.
+
+    Shapes: points (record, 2), classes (record,) names, anomalous (record,) bool.
+    """
+    figure = Figure(figsize=(_WIDTH, 4.4), layout="constrained")
+    axes = figure.subplots()
+    shown = np.arange(0, len(points), -(-len(points) // _MOST_POINTS))
+    for kind, colour, marker, name in ((False, NORMAL, "o", "normal"), (True, ANOMALOUS, "^", "anomalous")):
+        rows = shown[anomalous[shown] == kind]
+        if len(rows):
+            axes.scatter(*points[rows].T, s=12, color=colour, alpha=0.55, linewidths=0, marker=marker, label=name)
+    names = np.asarray(classes)
+    for name in sorted(set(classes) - {""}):
+        x, y = np.median(points[names == name], axis=0)
+        axes.text(x, y, name, ha="center", va="center", fontsize=12, fontweight="bold")
+    axes.set_xlabel(axis_names[0])
+    axes.set_ylabel(axis_names[1])
+    axes.set_title("Codes of test records")
+    axes.legend(loc="best", markerscale=1.6)
+    return figure
+
+
+@_styled
+def images(
+    x: np.ndarray, x_hat: np.ndarray, title: str, captions: Sequence[str], anomalous: Sequence[bool]
+) -> Figure:
+    """Records above their reconstructions above the differences. Shapes: (record, channel, height, width), in 0..1."""
+    rows = -(-len(x) // _PER_ROW)
+    height, width = x.shape[2:]
+    tile = 0.82, 0.82 * min(height / width, 3)  # inches
+    left, head, foot = 0.95, 0.42, 0.3
+    block = 3 * tile[1] + 0.08 + foot
+    figure = Figure(figsize=(_WIDTH, head + rows * block))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, _WIDTH), ylim=(head + rows * block, 0))
+    axes.set_axis_off()
+    axes.text(0.04, 0.08, title, va="top", fontsize=11, fontweight="bold")
+    difference = (x_hat - x).mean(1)
+    strongest = float(np.abs(difference).max()) or 1.0
+    for number in range(len(x)):
+        row, column = divmod(number, _PER_ROW)
+        at_x, at_y = left + column * (tile[0] + 0.1), head + row * block
+        tints = (_grey_or_colour(x[number]), _grey_or_colour(x_hat[number]), _signed(difference[number], strongest))
+        colour = ANOMALOUS if anomalous[number] else NORMAL
+        for line, picture in enumerate(tints):
+            top = at_y + line * (tile[1] + 0.04)
+            box = (at_x, at_x + tile[0], top + tile[1], top)
+            axes.imshow(picture, extent=box, interpolation="none", aspect="auto")
+            axes.plot(
+                [box[0], box[1], box[1], box[0], box[0]], [box[2], box[2], box[3], box[3], box[2]],
+                color=colour, linewidth=1.2 if line == 0 else 0.5, solid_joinstyle="miter",
+            )  # fmt: skip
+        axes.text(at_x + tile[0] / 2, at_y + block - foot + 0.05, captions[number], ha="center", va="top", fontsize=8)
+        if column == 0:
+            for line, name in enumerate(("record", "reconstruction", "difference")):
+                middle = at_y + line * (tile[1] + 0.04) + tile[1] / 2
+                axes.text(left - 0.08, middle, name, ha="right", va="center", fontsize=8)
+    axes.set(xlim=(0, _WIDTH), ylim=(head + rows * block, 0))
+    return figure
+
+
+@_styled
+def columns(normal: np.ndarray, anomalous: np.ndarray) -> Figure:
+    """Root mean squared error of each column, largest first. Shapes: squared errors (record, column) each."""
+    of_normal, of_anomalous = np.sqrt(normal.mean(0)), np.sqrt(anomalous.mean(0)) if len(anomalous) else None
+    order = np.argsort(-of_normal, kind="stable")[:_MOST_COLUMNS]
+    figure = Figure(figsize=(_WIDTH, 1.1 + 0.2 * len(order)), layout="constrained")
+    axes = figure.subplots()
+    places = np.arange(len(order))
+    if of_anomalous is not None:
+        axes.hlines(places, of_normal[order], of_anomalous[order], color=INK, alpha=0.4, linewidth=1)
+        axes.plot(of_anomalous[order], places, "^", color=ANOMALOUS, markersize=6, label="anomalous")
+    axes.plot(of_normal[order], places, "o", color=NORMAL, markersize=6, label="normal")
+    axes.set_yticks(places, [f"column {column}" for column in order])
+    axes.invert_yaxis()
+    axes.set_xlim(left=0)
+    axes.grid(axis="x")
+    axes.set_xlabel("root mean squared error, scaled units")
+    axes.set_title("Errors per column")
+    axes.legend(loc="lower right")
+    return figure
+
+
+@_styled
+def strips(x: np.ndarray, x_hat: np.ndarray, title: str, captions: Sequence[str]) -> Figure:
+    """One line per record, coloured where its reconstruction differs. Shapes: (record, column) twice."""
+    figure = Figure(figsize=(_WIDTH, 1.2 + 0.26 * len(x)), layout="constrained")
+    axes = figure.subplots()
+    difference = x_hat - x
+    # one freak value must not fade all others
+    strongest = float(np.quantile(np.abs(difference), 0.98)) or 1.0
+    axes.imshow(_signed(difference, strongest), interpolation="none", aspect="auto")
+    axes.set_yticks(np.arange(len(x)), captions, fontsize=8)
+    axes.set_xlabel("column (orange: reconstructed too high, blue: too low)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_title(title)
+    return figure
+
+
+def _grey_or_colour(image: np.ndarray) -> np.ndarray:
+    """(channel, height, width) in 0..1 -> (height, width, 3) uint8; channel counts other than 3 show their mean."""
+    planes = image if len(image) == 3 else np.repeat(image.mean(0, keepdims=True), 3, axis=0)
+    return np.round(np.clip(planes, 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
+
+
+def _signed(difference: np.ndarray, strongest: float) -> np.ndarray:
+    """Any shape -> the same with RGBA: orange where the reconstruction is too high, blue where too low, clear at 0."""
+    rgba = np.empty((*difference.shape, 4))
+    rgba[..., :3] = np.where(difference[..., None] > 0, to_rgb(ANOMALOUS), to_rgb(NORMAL))
+    rgba[..., 3] = np.clip(np.abs(difference) / strongest, 0, 1)
+    return np.round(rgba * 255).astype(np.uint8)
+
+
+def _log_scale(axes: Axes, which: Literal["x", "y"]) -> None:
+    """A logarithmic axis with plain numbers, at 1-2-5 steps where a label per power of ten would be too few."""
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1.0,) if high / low > 1000 else (1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())

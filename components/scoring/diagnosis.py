@@ -1,0 +1,149 @@
+"""Checks of a finished model: what is wrong with it, how much, and what to do; one row of a table each.
+
+A check answers None where it does not apply, which is never shown as passed. To add one, write a function from
+`Findings` to `Answer` and add its row to `CHECKS`.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+Verdict = Literal["ok", "warning", "problem", "not_applicable"]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the checks look at."""
+
+    metrics: dict[str, float]
+    """metrics.json of this evaluation."""
+    weight_change: float | None
+    """Relative distance of the weights from where they started; None for closed-form models."""
+    scores: np.ndarray
+    """Scores of all test records (record,)."""
+    distinct_records: int
+    """Test records that differ from each other."""
+
+
+class Answer(NamedTuple):
+    """A check's verdict and the number that decided it."""
+
+    verdict: Verdict
+    value: float
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One entry of diagnosis.json."""
+
+    code: str
+    title: str
+    verdict: Verdict
+    value: float | None
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """One row of the table."""
+
+    code: str
+    title: str
+    """States the problem, so that a verdict of problem reads as a sentence."""
+    remedy: str
+    ask: Callable[[Findings], Answer | None]
+
+
+def _graded(value: float, warning: float, problem: float) -> Answer:
+    """Larger is worse."""
+    return Answer("problem" if value >= problem else "warning" if value >= warning else "ok", value)
+
+
+def untrained(findings: Findings) -> Answer | None:
+    """Squared error relative to the same network before training; weights that did not move decide alone."""
+    if findings.weight_change is None or "untrained_mse" not in findings.metrics:
+        return None
+    if findings.weight_change < 1e-3:  # one step of Adam moves weights further
+        return Answer("problem", findings.weight_change)
+    return _graded(findings.metrics["mse"] / findings.metrics["untrained_mse"], 0.5, 0.9)
+
+
+def indistinct_scores(findings: Findings) -> Answer:
+    """Share of distinct test records whose score is also another record's."""
+    shared = 1 - len(np.unique(findings.scores)) / findings.distinct_records
+    return _graded(max(shared, 0.0), 0.1, 0.5)  # float32 lets some coincide by chance
+
+
+def not_finite(findings: Findings) -> Answer:
+    """Test records whose score is no finite number."""
+    return _graded(int((~np.isfinite(findings.scores)).sum()), 1, 1)
+
+
+def worse_than_pca(findings: Findings) -> Answer | None:
+    """Squared error relative to PCA at the same code size; a problem when the whole interval lies above 1."""
+    if findings.weight_change is None:
+        return None
+    value, low, high = (findings.metrics[f"mse_ratio_to_pca{end}"] for end in ("", "_low", "_high"))
+    return Answer("problem" if low >= 1 else "warning" if high >= 1 else "ok", value)
+
+
+def overfit(findings: Findings) -> Answer:
+    """Share of unseen normal records with an error above the 95th percentile of training errors.
+
+    It is 0.05 for a model that knows unseen records as well as those it saw, whatever the loss and its scale. The
+    verdict looks at the interval's lower end.
+    """
+    low = findings.metrics["training_rule_false_alarm_rate_low"]
+    return Answer(_graded(low, 0.1, 0.25).verdict, findings.metrics["training_rule_false_alarm_rate"])
+
+
+CHECKS = (
+    Check(
+        "untrained",
+        "Training achieved little: the error is close to that of the untrained network",
+        "raise train.learning_rate or train.epochs; look at the loss curves",
+        untrained,
+    ),
+    Check(
+        "indistinct_scores",
+        "Different records get the same score",
+        "look for a dead network: lower train.learning_rate, use wider layers, check the scaling of the data",
+        indistinct_scores,
+    ),
+    Check(
+        "not_finite",
+        "Scores are not finite",
+        "lower train.learning_rate or train.clip_norm; look for extreme values in the data",
+        not_finite,
+    ),
+    Check(
+        "worse_than_pca",
+        "PCA with the same code size reconstructs no worse",
+        "train longer, change learning rate or widths, or use PCA: it is simpler",
+        worse_than_pca,
+    ),
+    Check(
+        "overfit",
+        "Unseen normal records are reconstructed much worse than training records",
+        "add records, or use a smaller code, narrower layers, more weight decay or early stopping (train.patience)",
+        overfit,
+    ),
+)
+
+
+def diagnose(findings: Findings) -> list[Finding]:
+    """Every check's entry, in the order of the table."""
+    return [_ask(check, findings) for check in CHECKS]
+
+
+def _ask(check: Check, findings: Findings) -> Finding:
+    answer = check.ask(findings)
+    verdict, value = answer or ("not_applicable", None)
+    return Finding(check.code, check.title, verdict, value, check.remedy)
+
+
+def to_json(findings: list[Finding]) -> list[dict[str, object]]:
+    """Plain data for diagnosis.json."""
+    return [asdict(finding) for finding in findings]

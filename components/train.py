@@ -1,0 +1,169 @@
+"""Stage `train`: fit one variant's network, and PCA at the same code size beside it.
+
+In:   artifacts/resolve/V.json, artifacts/prepare/{train,validation}.npy and manifest.json
+Out:  artifacts/train/V/ — model.safetensors, pca.safetensors, config.json, history.csv, fit.json
+Run:  python -m components.train V
+
+Killed and started again, it goes on from its last complete epoch (`.work/train/V/`) to the same weights.
+"""
+
+import csv
+import dataclasses
+import hashlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.params import load_globals
+from components.params.train import Params
+from components.runtime.errors import UserError, run_main
+from components.runtime.outputs import ARTIFACTS, complete_dir, read_json, write_json
+from components.runtime.process import device, die_with_parent, make_deterministic, set_threads, variant_argument
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from components.data.splits import Manifest
+    from components.models import Autoencoder, Loss
+    from components.training.trainer import Epoch, Row
+
+FIT_BATCH = 4096
+"""Records per batch of the closed forms."""
+
+
+def train(variant: str, seed: int, log: Callable[["Epoch"], None], out: Path = ARTIFACTS / "train") -> dict[str, Any]:
+    """Fit a variant and return its config.json.
+
+    Raises:
+        UserError: the variant is not resolved, does not suit the data, or training diverges.
+    """
+    import torch
+
+    from components.data.scaling import Scale
+    from components.data.splits import load_manifest
+    from components.models import Blueprint, find
+    from components.training.checkpoint import Checkpoints
+    from components.training.fit_report import fit_report
+    from components.training.precision import resolve_precision
+    from components.training.weights import CONFIG, MODEL, PCA_TWIN, pca_blueprint, save_weights
+
+    resolved = read_json(ARTIFACTS / "resolve" / f"{variant}.json", "resolve")
+    params, manifest, where = Params.model_validate(resolved["train"]), load_manifest(), f"variants.{variant}"
+    parts = {part: resolved[part] for part in ("model", "params", "base", "base_params")}
+    blueprint = Blueprint(**parts, item=manifest.item, loss=_loss(params, manifest, where))
+    closed_form = find(blueprint.model).closed_form
+    config: dict[str, Any] = {
+        "variant": variant,
+        "seed": seed,
+        "precision": "float32" if closed_form else resolve_precision(params.precision, device()),
+        "train": None if closed_form else resolved["train"],
+        "data_digest": _digest(manifest.digests),
+        **dataclasses.asdict(blueprint),
+    }
+    torch.manual_seed(seed)
+    network, scale = blueprint.build(where), Scale(manifest)
+    checkpoints = Checkpoints(variant, _run_key(config, resolved["files"]))
+    if closed_form:
+        _fit_closed_form(network, scale)
+        twin, untrained = network, None
+    else:
+        history, config["best_epoch"] = _fit_by_steps(network, scale, params, config, checkpoints, log)
+        twin = pca_blueprint(blueprint.item, blueprint.params["latent_dim"]).build()
+        _fit_closed_form(twin, scale)
+        torch.manual_seed(seed)
+        untrained = blueprint.build(where)
+    fit = fit_report(network.cpu().eval(), twin, untrained, scale.cpu(), seed)
+    if closed_form:
+        loss = fit["validation_mse"] or 0.0
+        history = [{"epoch": 0.0, "learning_rate": 0.0, "gradient_norm": 0.0, "validation_loss": loss}]
+    config["parameters"] = sum(tensor.numel() for tensor in network.state_dict().values())
+    config["epochs_run"] = len(history)
+    with complete_dir(out / variant) as folder:
+        save_weights(network, folder / MODEL)
+        save_weights(twin, folder / PCA_TWIN)
+        write_json(folder / CONFIG, config)
+        write_json(folder / "fit.json", fit)
+        _write_history(folder / "history.csv", history)
+    checkpoints.remove()
+    return config
+
+
+def _loss(params: Params, manifest: "Manifest", where: str) -> "Loss":
+    if params.loss == "bce" and not manifest.item.unit_range:
+        raise UserError(f"{where}.loss", "'bce' needs values in 0..1, arrays are standardised", "use mse or auto")
+    if params.loss != "auto":
+        return params.loss
+    return "bce" if manifest.item.unit_range else "mse"
+
+
+def _fit_by_steps(
+    network: "Autoencoder",
+    scale: "nn.Module",
+    params: Params,
+    config: dict[str, Any],
+    checkpoints: Any,
+    log: Callable[["Epoch"], None],
+) -> tuple[list["Row"], int]:
+    """History and best epoch; `network` and `scale` are left on the device."""
+    import numpy as np
+    import torch
+
+    from components.data.splits import load_records
+    from components.training.trainer import Trainer
+
+    where = device()
+    checkpoints.forget_others()
+    train, validation = (torch.from_numpy(np.array(load_records(s))).to(where) for s in ("train", "validation"))
+    name = f"variants.{config['variant']}"
+    trainer = Trainer(network.to(where), scale.to(where), params, config["seed"], config["precision"], name)
+    progress = trainer.fit(train, validation, checkpoints, log)
+    return progress.history, progress.best_epoch
+
+
+def _fit_closed_form(network: "Autoencoder", scale: "nn.Module") -> None:
+    import torch
+
+    from components.data.splits import load_records
+
+    records = load_records("train")
+    starts = range(0, len(records), FIT_BATCH)
+    network.fit(scale.cpu()(torch.tensor(records[start : start + FIT_BATCH])) for start in starts)
+
+
+def _write_history(path: Path, rows: list["Row"]) -> None:
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({**row, "epoch": int(row["epoch"])} for row in rows)
+
+
+def _run_key(config: dict[str, Any], model_files: dict[str, str]) -> str:
+    """Digest of all that decides the weights: config, data, code, libraries and the kind of device."""
+    code = [Path(__file__), Path("components/models/__init__.py"), *sorted(Path("components/training").glob("*.py"))]
+    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (*code, Path("requirements.lock"))}
+    return _digest([config, model_files, digests, device().type])[:16]
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def main() -> None:
+    """Run the stage."""
+    variant = variant_argument()
+    die_with_parent()
+    numbers = load_globals()
+    set_threads(numbers.threads)
+    make_deterministic(numbers.threads)
+    from components.training.progress import epoch_log
+
+    with epoch_log(variant, live=sys.stderr.isatty()) as log:
+        config = train(variant, numbers.seed, log)
+    best = "in closed form" if config["train"] is None else f"best epoch {config['best_epoch'] + 1}"
+    print(f"{variant}: {config['parameters']:,} parameters, {best}")
+
+
+if __name__ == "__main__":
+    run_main(main)

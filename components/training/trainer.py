@@ -1,0 +1,192 @@
+"""The one trainer: gradient steps on per-record objectives, fast, reproducible and resumable.
+
+Records stay on the device in their raw type and are gathered and scaled per batch, which beats a loader that decodes
+and copies. The random state is set anew from (seed, epoch), so a resumed run takes the same steps as an undisturbed one.
+"""
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from components.models import Autoencoder
+from components.params.train import Params
+from components.runtime.errors import UserError
+from components.training.checkpoint import Checkpoints
+from components.training.schedules import SCHEDULES
+
+VALIDATION_BATCH = 1024
+Row = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What the log hears after each epoch."""
+
+    row: Row
+    total: int
+    records_per_second: float
+
+
+@dataclass
+class Progress:
+    """Where a run stands between two epochs."""
+
+    history: list[Row] = field(default_factory=list)
+    best_epoch: int = -1
+    best_loss: float = math.inf
+    best: dict[str, Tensor] = field(default_factory=dict)
+
+    def is_stale(self, patience: int) -> bool:
+        """Whether the validation loss has not improved for `patience` epochs."""
+        return patience > 0 and len(self.history) - 1 - self.best_epoch >= patience
+
+
+class Trainer:
+    """Trains one network on one device.
+
+    Args:
+        network: on the device; left with the weights of its best epoch.
+        scale: raw records (batch, *item) to scaled float32, on the device.
+        params: the section `train:` with the variant's overrides.
+        seed: decides batches and corruption.
+        precision: float32, or bf16 for autocast in training; validation is always float32.
+        where: the variant's key in params.yaml, for messages.
+    """
+
+    def __init__(
+        self, network: Autoencoder, scale: nn.Module, params: Params, seed: int, precision: str, where: str
+    ) -> None:
+        self.network, self.scale, self.params, self.seed, self.where = network, scale, params, seed, where
+        self.weights = list(network.parameters())
+        self.device = self.weights[0].device
+        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[params.optimizer]
+        self.optimizer = kind(self.weights, params.learning_rate, weight_decay=params.weight_decay, fused=True)
+        self.autocast = (
+            (lambda: torch.autocast(self.device.type, torch.bfloat16)) if precision == "bf16" else nullcontext
+        )
+        self.objective = torch.compile(network.objective) if params.compile else network.objective
+
+    def fit(
+        self, train: Tensor, validation: Tensor, checkpoints: Checkpoints, log: Callable[[Epoch], None]
+    ) -> Progress:
+        """Train until the last epoch or until patience ends; return the history and the best epoch.
+
+        Args:
+            train, validation: raw records (record, *item) on the device.
+
+        Raises:
+            UserError: the loss is no longer finite.
+        """
+        progress = self._resume(checkpoints)
+        for epoch in range(len(progress.history), self.params.epochs):
+            if progress.is_stale(self.params.patience):
+                break
+            started = time.perf_counter()
+            row = {"epoch": float(epoch), **self._train_epoch(train, epoch)}
+            elapsed = time.perf_counter() - started
+            row |= self._validate(validation)
+            self._note(progress, row)
+            self._save(progress, checkpoints)
+            log(Epoch(row, self.params.epochs, len(train) / elapsed))
+        self.network.load_state_dict(progress.best)
+        return progress
+
+    def _note(self, progress: Progress, row: Row) -> None:
+        if not all(map(math.isfinite, row.values())):
+            raise UserError(
+                self.where,
+                f"training diverged in epoch {row['epoch']:.0f} (its loss is not finite)",
+                f"lower learning_rate (now {self.params.learning_rate:g}) or clip_norm",
+            )
+        progress.history.append(row)
+        if row["validation_loss"] < progress.best_loss:
+            progress.best_epoch, progress.best_loss = len(progress.history) - 1, row["validation_loss"]
+            progress.best = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
+
+    def _train_epoch(self, records: Tensor, epoch: int) -> Row:
+        """One pass; sums stay on the device, so that no step waits for the host."""
+        self.network.train()
+        torch.manual_seed(derive_seed(self.seed, f"epoch {epoch}"))
+        order = torch.randperm(len(records)).to(self.device)
+        steps = math.ceil(len(records) / self.params.batch_size)
+        sums: dict[str, Tensor] = {}
+        norms = torch.zeros((), device=self.device)
+        for step, rows in enumerate(order.split(self.params.batch_size)):
+            rate = self._set_rate((epoch * steps + step) / (self.params.epochs * steps))
+            with self.autocast():
+                terms = self.objective(self.scale(records.index_select(0, rows)))
+            loss = torch.stack([term.float().mean() for term in terms.values()]).sum()
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            norms += nn.utils.clip_grad_norm_(self.weights, self.params.clip_norm)
+            self.optimizer.step()
+            add_sums(sums, terms)
+        row = {"learning_rate": rate, "gradient_norm": norms.item() / steps}
+        return row | _means("train", sums, len(records))
+
+    @torch.no_grad()
+    def _validate(self, records: Tensor) -> Row:
+        """The objective on validation; its random draws are the same in every epoch, so that epochs compare."""
+        self.network.eval()
+        torch.manual_seed(derive_seed(self.seed, "validation"))
+        sums: dict[str, Tensor] = {}
+        for raw in records.split(VALIDATION_BATCH):
+            add_sums(sums, self.network.objective(self.scale(raw)))
+        return _means("validation", sums, len(records))
+
+    def _set_rate(self, progress: float) -> float:
+        rate = self.params.learning_rate * SCHEDULES[self.params.schedule](progress)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        return rate
+
+    def _save(self, progress: Progress, checkpoints: Checkpoints) -> None:
+        tensors = {f"network/{name}": tensor for name, tensor in self.network.state_dict().items()}
+        tensors |= {f"best/{name}": tensor for name, tensor in progress.best.items()}
+        tensors |= {f"optimizer/{index}/{name}": tensor for index, name, tensor in self._optimizer_tensors()}
+        state = {"history": progress.history, "best_epoch": progress.best_epoch, "best_loss": progress.best_loss}
+        checkpoints.save(tensors, state)
+
+    def _optimizer_tensors(self) -> Iterator[tuple[int, str, Tensor]]:
+        for index, values in self.optimizer.state_dict()["state"].items():
+            for name, tensor in values.items():
+                yield index, name, tensor
+
+    def _resume(self, checkpoints: Checkpoints) -> Progress:
+        if (saved := checkpoints.load()) is None:
+            return Progress()
+        tensors, state = saved
+        parts: dict[str, dict[str, Tensor]] = {"network": {}, "best": {}, "optimizer": {}}
+        for name, tensor in tensors.items():
+            part, _, rest = name.partition("/")
+            parts[part][rest] = tensor.to(self.device)
+        self.network.load_state_dict(parts["network"])
+        optimizer = self.optimizer.state_dict()
+        for name, tensor in parts["optimizer"].items():
+            index, _, key = name.partition("/")
+            optimizer["state"].setdefault(int(index), {})[key] = tensor
+        self.optimizer.load_state_dict(optimizer)
+        return Progress(state["history"], state["best_epoch"], state["best_loss"], parts["best"])
+
+
+def derive_seed(seed: int, purpose: str) -> int:
+    """A seed of its own for each purpose, independent of how many numbers the others draw."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()[:8], "big") >> 1
+
+
+def add_sums(sums: dict[str, Tensor], terms: dict[str, Tensor]) -> None:
+    """Add per-record terms (batch,): sums, not means, because the last batch is smaller and must not weigh more."""
+    for name, term in terms.items():
+        total = term.detach().double().sum()
+        sums[name] = sums[name] + total if name in sums else total
+
+
+def _means(split: str, sums: dict[str, Tensor], count: int) -> Row:
+    means = {f"{split}_{name}": total.item() / count for name, total in sums.items()}
+    return {f"{split}_loss": sum(means.values()), **means}

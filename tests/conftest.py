@@ -1,0 +1,110 @@
+"""Fixtures: small checkouts of this very project, on which tests run real DVC, MLflow and Prefect."""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parent.parent
+
+TINY: dict[str, Any] = {
+    "variants": {"pca": {"model": "pca", "latent_dim": 8}, "vanilla": {"model": "vanilla", "latent_dim": 8}},
+    "train": {"epochs": 60, "learning_rate": 0.003, "schedule": "one_cycle"},
+    "evaluate": {"bootstrap": 200},
+}
+"""What differs from params.yaml in test checkouts: two variants, seconds of training."""
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """The environment of a user who activated the venv: no foreign server, no foreign settings."""
+    foreign = ("PREFECT_", "MLFLOW_", "DVC_", "HOURGLASS_", "PYTEST_", "CUDA_VISIBLE_DEVICES")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)
+    return {**kept, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}", **extra}
+
+
+def run(*command: str, cwd: Path, timeout: float = 240, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run a command as a user would, and return what it printed."""
+    return subprocess.run(
+        command, cwd=cwd, env=environment(**env), capture_output=True, text=True, timeout=timeout, check=False
+    )
+
+
+def must(*command: str, cwd: Path, timeout: float = 240, **env: str) -> str:
+    """Run a command that has to succeed; return its standard output."""
+    done = run(*command, cwd=cwd, timeout=timeout, **env)
+    assert done.returncode == 0, f"{' '.join(command)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def edit_params(checkout: Path, **sections: Any) -> None:
+    """Change params.yaml: a mapping updates its section, anything else replaces it; `variants` is replaced."""
+    yaml, path = YAML(), checkout / "params.yaml"
+    params = yaml.load(path)
+    for name, value in sections.items():
+        if isinstance(value, dict) and name != "variants":
+            params[name].update(value)
+        else:
+            params[name] = value
+    with path.open("w") as stream:
+        yaml.dump(params, stream)
+
+
+def make_checkout(target: Path, **params: Any) -> Path:
+    """A fresh clone of the working tree with tiny params: a git repository of its own, nothing run in it."""
+    listed = must("git", "ls-files", "-co", "--exclude-standard", "-z", cwd=ROOT).split("\0")
+    for name in filter(None, listed):
+        if name.startswith(("docs/", "artifacts/")) or name == "dvc.lock" or not (ROOT / name).is_file():
+            continue
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, target / name)
+    edit_params(target, **{**TINY, **params})
+    must("git", "init", "-q", "-b", "main", cwd=target)
+    must("git", "add", "-A", cwd=target)
+    identity = ("-c", "user.name=tester", "-c", "user.email=tester@localhost")
+    must("git", *identity, "commit", "-q", "-m", "test checkout", cwd=target)
+    return target
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A complete tiny pipeline run by `dvc repro`; read only. Built once for all workers of a test run."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    target, done = shared / "finished", shared / "finished.done"
+    with locked(shared / "finished.lock"):
+        if not done.exists():
+            make_checkout(target)
+            must("dvc", "repro", "-q", cwd=target)
+            done.touch()
+    return target
+
+
+@pytest.fixture
+def checkout(finished: Path, tmp_path: Path) -> Path:
+    """A private copy of the finished checkout."""
+    target = tmp_path / "checkout"
+    shutil.copytree(finished, target, symlinks=True)
+    return target
+
+
+@pytest.fixture
+def in_directory(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Change the working directory for one test; stages take their paths from it."""
+    return monkeypatch.chdir
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """One process at a time."""
+    with path.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
