@@ -7,14 +7,13 @@ Run:  python -m components.evaluate V
 Errors are means over the normal test records, in scaled units; every interval holds 95 %.
 """
 
-import csv
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from components.params import load_globals, load_section
 from components.params.evaluate import Params
-from components.runtime.errors import run_main
+from components.runtime.errors import UserError, run_main
 from components.runtime.outputs import ARTIFACTS, complete_dir, read_json, write_json
 from components.runtime.process import die_with_parent, make_deterministic, set_threads, variant_argument
 
@@ -22,136 +21,171 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import nn
 
-    from components.data.splits import Manifest
     from components.models import Autoencoder
     from components.scoring.conformal import Calibration
     from components.scoring.diagnosis import Finding
-    from components.scoring.score import Scored
+    from components.scoring.judged import Judged
 
 Metrics = dict[str, float]
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is judged, and on what."""
-
-    model: "Autoencoder"
-    scale: "nn.Module"
-    calibration: "Calibration"
-    manifest: "Manifest"
-    config: dict[str, Any]
-    """config.json of the training."""
-    fit: dict[str, float | None]
-    """fit.json of the training."""
-    records: "np.ndarray"
-    """Raw test records (record, *item)."""
-    anomalous: "np.ndarray"
-    """(record,) bool."""
-    classes: list[str]
-    """Class name of each record, "" without labels."""
-    scored: "Scored"
-    """What the model says about them."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """What the stage finds."""
 
-    subject: Subject
+    judged: "Judged"
+    """The test records."""
     metrics: Metrics
     diagnosis: "list[Finding]"
 
 
 def evaluate(trained: Path, calibrated: Path, prepared: Path, params: Params, seed: int) -> Evaluation:
-    """Judge the model in `trained` with the threshold in `calibrated`.
+    """Judge the model in `trained` with the threshold in `calibrated`; `seed` draws resamples and corruptions.
 
     Raises:
-        UserError: an artifact is missing or damaged.
+        UserError: an artifact is missing or damaged, or PCA leaves no error to compare with.
     """
-    from components.data.splits import load_anomalous, load_records
-    from components.scoring.diagnosis import Findings, diagnose
-    from components.scoring.score import score_records
-    from components.training.weights import load_pca, load_untrained
+    import numpy as np
 
-    subject = _load(trained, calibrated, prepared)
-    pca, untrained = load_pca(trained), load_untrained(trained)
-    twin = score_records(pca, subject.scale, subject.records)
-    metrics = {
-        **_errors(subject, twin, pca, params.bootstrap, seed),
-        **_false_alarms(subject),
-        **_rankings(subject.scored, twin, subject.anomalous, params.bootstrap, seed),
-        **_speciality(subject, seed),
-        **{name: value for name, value in subject.fit.items() if name.startswith("validation_mse") and value is not None},
-        "latent_dim": subject.config["params"]["latent_dim"],
-        "parameters": subject.config["parameters"],
-    }
-    if untrained is not None:
-        before = score_records(untrained, subject.scale, subject.records)
-        metrics["untrained_mse"] = float(before.scores[_usable(subject)].mean(dtype="float64"))
-    if subject.anomalous.any():
-        metrics |= _detection(subject)
-        chosen_on = load_anomalous("selection", subject.manifest, prepared)
-        selection = score_records(subject.model, subject.scale, load_records("selection", prepared)).scores
-        metrics |= _selection_auroc(selection, chosen_on, params.bootstrap, seed)
-    findings = Findings(
-        metrics=metrics,
-        weight_change=subject.fit["weight_change"],
-        scores=subject.scored.scores,
-        distinct_records=len({record.tobytes() for record in subject.records}),
-    )
-    return Evaluation(subject, metrics, diagnose(findings))
-
-
-def _load(trained: Path, calibrated: Path, prepared: Path) -> Subject:
     from components.data.scaling import Scale
     from components.data.splits import load_anomalous, load_labels, load_manifest, load_records
     from components.scoring.conformal import Calibration
+    from components.scoring.diagnosis import Findings, diagnose
+    from components.scoring.judged import Judged
+    from components.scoring.metrics import exact_rate, mean_ratio, ranking
     from components.scoring.score import score_records
-    from components.training.weights import load_config, load_model
+    from components.training.weights import load_config, load_model, load_pca, load_untrained
 
-    manifest = load_manifest(prepared)
-    model, scale, records = load_model(trained), Scale(manifest), load_records("test", prepared)
-    return Subject(
-        model=model,
-        scale=scale,
-        calibration=Calibration.load(calibrated),
-        manifest=manifest,
-        config=load_config(trained),
-        fit=read_json(trained / "fit.json", f"train@{trained.name}"),
-        records=records,
-        anomalous=load_anomalous("test", manifest, prepared),
-        classes=[manifest.classes[label] if label >= 0 else "" for label in load_labels("test", prepared)],
-        scored=score_records(model, scale, records),
+    manifest, config = load_manifest(prepared), load_config(trained)
+    fit = read_json(trained / "fit.json", f"train@{trained.name}")
+    calibration, scale = Calibration.load(calibrated), Scale(manifest)
+    records, anomalous = load_records("test", prepared), load_anomalous("test", manifest, prepared)
+    model, pca, untrained = load_model(trained), load_pca(trained), load_untrained(trained)
+
+    ours, theirs = score_records(model, scale, records), score_records(pca, scale, records)
+    # a score that is not finite is an alarm and a finding of the diagnosis; it has no place in a mean
+    usable = ~anomalous & np.isfinite(ours.scores)
+    normal_records = records[usable]
+    if not theirs.scores[usable].any():
+        raise UserError(
+            f"variants.{trained.name}.latent_dim",
+            f"PCA with {config['params']['latent_dim']} components leaves no error to compare with",
+            "choose a smaller code",
+        )
+    metrics: Metrics = {
+        "latent_dim": config["params"]["latent_dim"],
+        "parameters": config["parameters"],
+        **{name: value for name, value in fit.items() if name.startswith("validation_mse")},
+        **_errors(model, scale, normal_records),
+        **{f"pca_{name}": value for name, value in _errors(pca, scale, normal_records).items()},
+        **mean_ratio(ours.scores[usable], theirs.scores[usable], params.bootstrap, seed).named("mse_ratio_to_pca"),
+        **_false_alarms(ours.scores[~anomalous], calibration, fit["training_error_p95"]),
+        **_speciality(model, scale, normal_records, seed),
+    }
+    if untrained is not None:
+        metrics["untrained_mse"] = _errors(untrained, scale, normal_records)["mse"]
+    if anomalous.any():
+        caught = calibration.alarms(ours.scores[anomalous])
+        metrics |= {
+            "anomalous_records": len(caught),
+            **exact_rate(int(caught.sum()), len(caught)).named("detection_rate"),
+        }
+        for name, estimate in ranking(ours.scores, anomalous, params.bootstrap, seed).items():
+            metrics |= estimate.named(name)
+        metrics |= ranking(theirs.scores, anomalous, params.bootstrap, seed)["auroc"].named("pca_auroc")
+    chosen_on = load_anomalous("selection", manifest, prepared)
+    if chosen_on.any() and not chosen_on.all():
+        selection = score_records(model, scale, load_records("selection", prepared)).scores
+        metrics |= ranking(selection, chosen_on, params.bootstrap, seed)["auroc"].named("selection_auroc")
+
+    classes = [manifest.classes[label] if label >= 0 else "" for label in load_labels("test", prepared)]
+    distinct = len({record.tobytes() for record in records})
+    return Evaluation(
+        Judged(model, scale, calibration, records, classes, anomalous, ours),
+        metrics,
+        diagnose(Findings(metrics, fit["weight_change"], ours.scores, distinct)),
     )
 
 
-def _usable(subject: Subject) -> "np.ndarray":
-    """Normal records with a finite score: the others are counted in the diagnosis and cannot be averaged."""
+def _errors(model: "Autoencoder", scale: "nn.Module", records: "np.ndarray") -> Metrics:
+    """Mean of each error of reconstruction; its squared error is the score's own."""
     import numpy as np
+    import torch
 
-    return ~subject.anomalous & np.isfinite(subject.scored.scores)
+    from components.scoring.metrics import record_errors
+    from components.scoring.score import reconstruct, reconstruction_error
+
+    # arrays have no declared range; the one they have here serves every model alike
+    peak = 1.0 if model.item.unit_range else float(np.ptp(scale(torch.from_numpy(records)).numpy()))
+    parts = [
+        {
+            "mse": reconstruction_error(batch.x, batch.x_hat).numpy(),
+            **record_errors(batch.x.flatten(1).numpy(), batch.x_hat.flatten(1).numpy(), peak, model.loss == "bce"),
+        }
+        for batch in reconstruct(model, scale, records)
+    ]
+    return {name: float(np.concatenate([part[name] for part in parts]).mean(dtype=np.float64)) for name in parts[0]}
 
 
-def _errors(subject: Subject, twin: "Scored", pca: "Autoencoder", resamples: int, seed: int) -> Metrics:
-    import numpy as np
+def _false_alarms(scores: "np.ndarray", calibration: "Calibration", training_error_p95: float) -> Metrics:
+    """How the promise held on the normal records, and how the guide's rule (a percentile of training errors) does."""
+    from components.scoring.metrics import deficit_p, exact_rate, excess_p
 
-    from components.scoring.metrics import mean_ratio, record_errors
+    n, alarms = len(scores), int(calibration.alarms(scores).sum())
+    rate = exact_rate(alarms, n)
+    return {
+        "normal_records": n,
+        "alpha": calibration.alpha,
+        "threshold": calibration.threshold,
+        "upper_95": calibration.upper_95,
+        "false_alarms": alarms,
+        "false_alarm_rate": rate.value,
+        "false_alarm_low": rate.low,
+        "false_alarm_high": rate.high,
+        "false_alarm_excess_p": excess_p(alarms, n, calibration.alpha),
+        "false_alarm_deficit_p": deficit_p(alarms, n, calibration.alpha),
+        **exact_rate(n - int((scores <= training_error_p95).sum()), n).named("training_rule_false_alarm_rate"),
+    }
+
+
+def _speciality(model: "Autoencoder", scale: "nn.Module", records: "np.ndarray", seed: int) -> Metrics:
+    """Mean of each number that the model itself adds."""
+    import torch
+
     from components.scoring.score import reconstruct
 
-    usable = _usable(subject)
-    records, ours, theirs = subject.records[usable], subject.scored.scores[usable], twin.scores[usable]
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        parts = [model.speciality(batch.x) for batch in reconstruct(model, scale, records)]
+    return {name: float(torch.cat([part[name] for part in parts]).double().mean()) for name in parts[0]}
 
-    def means(model: "Autoencoder") -> Metrics:
-        parts = [
-            record_errors(*(values.flatten(1).numpy() for values in (batch.x, batch.x_hat)), probabilities=model.loss == "bce", unit)
-            for batch in reconstruct(model, subject.scale, records)
-        ]
-        return {name: float(np.concatenate([part[name] for part in parts]).mean()) for name in parts[0]}
 
-    return {
-        "mse": float(ours.mean(dtype=np.float64)),
-        "pca_mse": float(theirs.mean(dtype=np.float64)),
-        **mean_ratio(ours, theirs, resamples, seed).named("mse_ratio_to_pca"),
-        **means(subject.model),
-        **{f"pca_{name}": value for name, value in means(pca).items()},
-    }
+def main() -> None:
+    """Run the stage."""
+    variant = variant_argument()
+    die_with_parent()
+    params, numbers = load_section("evaluate"), load_globals()
+    set_threads(numbers.threads)
+    make_deterministic(numbers.threads)
+    from components.reporting.pictures import draw
+    from components.training.weights import load_config
+
+    trained = ARTIFACTS / "train" / variant
+    found = evaluate(trained, ARTIFACTS / "threshold" / variant, ARTIFACTS / "prepare", params, numbers.seed)
+    with complete_dir(ARTIFACTS / "evaluate" / variant) as folder:
+        write_json(folder / "metrics.json", found.metrics)
+        write_json(folder / "diagnosis.json", [asdict(finding) for finding in found.diagnosis])
+        found.judged.write_csv(folder / "scores.csv")
+        draw(
+            found.judged,
+            trained / "history.csv",
+            load_config(trained).get("best_epoch"),
+            params.pictures,
+            folder / "plots",
+        )
+    ratio, alarms, alpha = (found.metrics[name] for name in ("mse_ratio_to_pca", "false_alarm_rate", "alpha"))
+    print(f"{variant}: {ratio:.3f} of PCA's squared error, {alarms:.1%} false alarms (alpha {alpha:g})")
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -83,7 +83,9 @@ def main() -> None:
     set_threads(load_globals().threads)
     listing = ingest(load_section("ingest"))
     files = listing["files"]
-    print(f"{listing['source']} ({listing['version']}): {len(files)} files, {sum(f['size'] for f in files.values()):,} B")
+    print(
+        f"{listing['source']} ({listing['version']}): {len(files)} files, {sum(f['size'] for f in files.values()):,} B"
+    )
 
 
 if __name__ == "__main__":

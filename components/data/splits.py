@@ -103,4 +103,3 @@ def _load(path: Path) -> np.ndarray:
         raise UserError(str(path), "is missing", "run `dvc repro prepare` first") from None
     except (ValueError, EOFError):
         raise UserError(str(path), "is no valid .npy file", "run `dvc repro -f -s prepare` to make it again") from None
-

@@ -170,4 +170,3 @@ class Blueprint:
                 "choose a smaller code",
             )
         return entry.build(self.item, checked, self.loss)
-

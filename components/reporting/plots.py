@@ -2,7 +2,7 @@
 
 Text, axes and grid have one colour, `INK`: a grey with a contrast of 4 on both backgrounds, which `inline` replaces by
 the surrounding text's own. The other colours tell apart under the common colour-vision deficiencies, and none carries a
-meaning alone. Equal data give equal bytes: no date, fixed ids, matplotlib's defaults whatever a user's matplotlibrc says.
+meaning alone. Equal data give equal bytes: no date, fixed ids, and no setting of a user's matplotlibrc.
 """
 
 import functools
@@ -132,32 +132,34 @@ def losses(history: Mapping[str, Sequence[float]], best_epoch: int) -> Figure:
 
 
 @_styled
-def errors(normal: np.ndarray, anomalous: np.ndarray, threshold: float, alarms: str) -> Figure:
-    """Histogram of scores, each kind as shares of its own number. Shapes: (record,) each, `anomalous` may be empty."""
-    figure = Figure(figsize=(_WIDTH, 3.1), layout="constrained")
+def errors(kinds: Mapping[str, np.ndarray], threshold: float) -> Figure:
+    """Histogram of scores with the threshold, each kind as shares of its own number.
+
+    Args:
+        kinds: label, then scores (record,); the first kind is the normal one.
+        threshold: scores above it are alarms.
+    """
+    figure = Figure(figsize=(_WIDTH, 3.2), layout="constrained")
     axes = figure.subplots()
-    kinds = [(normal, NORMAL, "normal"), (anomalous, ANOMALOUS, "anomalous")]
-    kinds = [(np.sort(values[np.isfinite(values)]), colour, name) for values, colour, name in kinds]
-    together = np.concatenate([values for values, _, _ in kinds] + [np.array([threshold])])
-    smallest = together[together > 0].min(initial=max(threshold, 1e-12))
-    bins = np.geomspace(smallest * 0.97, max(together.max(), smallest) * 1.03, 41)
-    for values, colour, name in kinds:
-        if len(values):
-            share = np.full(len(values), 100 / len(values))
-            heights, _ = np.histogram(np.clip(values, smallest, None), bins, weights=share)
-            axes.stairs(heights, bins, fill=True, color=colour, alpha=0.35)
-            axes.stairs(heights, bins, color=colour, linewidth=1.3, label=f"{name} ({len(values):,})")
-    axes.axvline(threshold, color=INK, linewidth=1.4, dashes=(4, 2))
-    axes.annotate(
-        f"alarm above {threshold:.3g}", (threshold, 1), (4, -2), xycoords=axes.get_xaxis_transform(),
-        textcoords="offset points", va="top", fontsize=9,
-    )  # fmt: skip
+    finite = {label: scores[np.isfinite(scores)] for label, scores in kinds.items()}
+    positive = np.concatenate([[threshold], *finite.values()])
+    positive = positive[positive > 0]
+    smallest = positive.min(initial=1.0)  # a perfect score has no place on a logarithmic axis but its left end
+    bins = np.geomspace(smallest * 0.97, positive.max(initial=smallest) * 1.03, 41)
+    for (label, scores), colour in zip(finite.items(), (NORMAL, ANOMALOUS), strict=False):
+        share = np.full(len(scores), 100 / max(len(scores), 1))
+        heights, _ = np.histogram(np.maximum(scores, smallest), bins, weights=share)
+        axes.stairs(heights, bins, fill=True, color=colour, alpha=0.35)
+        axes.stairs(heights, bins, color=colour, linewidth=1.3, label=label)
     _log_scale(axes, "x")
-    axes.set_ylim(0, axes.get_ylim()[1] * 1.15)
+    axes.set_ylim(0, axes.get_ylim()[1] * 1.3)  # room for the legend
+    axes.axvline(threshold, ymax=0.8, color=INK, linewidth=1.4, dashes=(4, 2))
+    text = {"xycoords": axes.get_xaxis_transform(), "textcoords": "offset points", "fontsize": 9}
+    axes.annotate(f"alarm above {threshold:.3g}", (threshold, 0.8), (4, -1), va="top", **text)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
     axes.grid(axis="y")
     axes.set_xlabel("score: mean squared error of the reconstruction")
-    axes.set_title(f"Scores of test records\n{alarms}")
+    axes.set_title("Scores of test records")
     axes.legend(loc="upper left")
     return figure
 
@@ -174,11 +176,11 @@ def codes(points: np.ndarray, axis_names: tuple[str, str], classes: Sequence[str
     for kind, colour, marker, name in ((False, NORMAL, "o", "normal"), (True, ANOMALOUS, "^", "anomalous")):
         rows = shown[anomalous[shown] == kind]
         if len(rows):
-            axes.scatter(*points[rows].T, s=12, color=colour, alpha=0.55, linewidths=0, marker=marker, label=name)
+            axes.scatter(*points[rows].T, s=16, color=colour, alpha=0.6, linewidths=0, marker=marker, label=name)
     names = np.asarray(classes)
     for name in sorted(set(classes) - {""}):
         x, y = np.median(points[names == name], axis=0)
-        axes.text(x, y, name, ha="center", va="center", fontsize=12, fontweight="bold")
+        axes.text(x, y, name, ha="center", va="center", fontsize=14, fontweight="bold")
     axes.set_xlabel(axis_names[0])
     axes.set_ylabel(axis_names[1])
     axes.set_title("Codes of test records")
@@ -187,14 +189,12 @@ def codes(points: np.ndarray, axis_names: tuple[str, str], classes: Sequence[str
 
 
 @_styled
-def images(
-    x: np.ndarray, x_hat: np.ndarray, title: str, captions: Sequence[str], anomalous: Sequence[bool]
-) -> Figure:
+def images(x: np.ndarray, x_hat: np.ndarray, title: str, captions: Sequence[str], anomalous: Sequence[bool]) -> Figure:
     """Records above their reconstructions above the differences. Shapes: (record, channel, height, width), in 0..1."""
     rows = -(-len(x) // _PER_ROW)
     height, width = x.shape[2:]
-    tile = 0.82, 0.82 * min(height / width, 3)  # inches
-    left, head, foot = 0.95, 0.42, 0.3
+    tile = 0.81, 0.81 * min(height / width, 3)  # inches
+    left, head, foot = 1.0, 0.42, 0.3
     block = 3 * tile[1] + 0.08 + foot
     figure = Figure(figsize=(_WIDTH, head + rows * block))
     axes = figure.add_axes((0, 0, 1, 1))
@@ -218,7 +218,7 @@ def images(
             )  # fmt: skip
         axes.text(at_x + tile[0] / 2, at_y + block - foot + 0.05, captions[number], ha="center", va="top", fontsize=8)
         if column == 0:
-            for line, name in enumerate(("record", "reconstruction", "difference")):
+            for line, name in enumerate(("record", "reconstruction", "difference:\norange too high,\nblue too low")):
                 middle = at_y + line * (tile[1] + 0.04) + tile[1] / 2
                 axes.text(left - 0.08, middle, name, ha="right", va="center", fontsize=8)
     axes.set(xlim=(0, _WIDTH), ylim=(head + rows * block, 0))
@@ -248,7 +248,7 @@ def columns(normal: np.ndarray, anomalous: np.ndarray) -> Figure:
 
 
 @_styled
-def strips(x: np.ndarray, x_hat: np.ndarray, title: str, captions: Sequence[str]) -> Figure:
+def strips(x: np.ndarray, x_hat: np.ndarray, title: str, captions: Sequence[str], anomalous: Sequence[bool]) -> Figure:
     """One line per record, coloured where its reconstruction differs. Shapes: (record, column) twice."""
     figure = Figure(figsize=(_WIDTH, 1.2 + 0.26 * len(x)), layout="constrained")
     axes = figure.subplots()
@@ -257,6 +257,8 @@ def strips(x: np.ndarray, x_hat: np.ndarray, title: str, captions: Sequence[str]
     strongest = float(np.quantile(np.abs(difference), 0.98)) or 1.0
     axes.imshow(_signed(difference, strongest), interpolation="none", aspect="auto")
     axes.set_yticks(np.arange(len(x)), captions, fontsize=8)
+    for label, strange in zip(axes.get_yticklabels(), anomalous, strict=True):
+        label.set_fontweight("bold" if strange else "normal")
     axes.set_xlabel("column (orange: reconstructed too high, blue: too low)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_title(title)

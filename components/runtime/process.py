@@ -69,6 +69,8 @@ def make_deterministic(threads: int) -> None:
 
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
+    # finds reads of memory that was never written, and costs a pass over every new tensor
+    torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = False
 
 

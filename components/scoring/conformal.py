@@ -25,7 +25,7 @@ def _ratio(alpha: float) -> tuple[int, int]:
 
 
 def allowed(n: int, alpha: float) -> int:
-    """The largest m with m / (n + 1) <= alpha: an alarm is raised while fewer than m calibration scores reach a score."""
+    """The largest m with m / (n + 1) <= alpha: an alarm means that fewer than m calibration scores reach the score."""
     numerator, denominator = _ratio(alpha)
     return (n + 1) * numerator // denominator
 

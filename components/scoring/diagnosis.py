@@ -5,7 +5,7 @@ A check answers None where it does not apply, which is never shown as passed. To
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -142,8 +142,3 @@ def _ask(check: Check, findings: Findings) -> Finding:
     answer = check.ask(findings)
     verdict, value = answer or ("not_applicable", None)
     return Finding(check.code, check.title, verdict, value, check.remedy)
-
-
-def to_json(findings: list[Finding]) -> list[dict[str, object]]:
-    """Plain data for diagnosis.json."""
-    return [asdict(finding) for finding in findings]

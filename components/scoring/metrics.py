@@ -29,7 +29,7 @@ class Estimate(NamedTuple):
         return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
 
 
-def record_errors(x: np.ndarray, x_hat: np.ndarray, peak: float, *, probabilities: bool) -> dict[str, np.ndarray]:
+def record_errors(x: np.ndarray, x_hat: np.ndarray, peak: float, probabilities: bool) -> dict[str, np.ndarray]:
     """Errors per record beside the squared error. Shapes: (record, value) twice -> (record,) each.
 
     Args:
@@ -73,28 +73,21 @@ def deficit_p(hits: int, n: int, rate: float) -> float:
 
 
 def mean_ratio(numerator: np.ndarray, denominator: np.ndarray, resamples: int, seed: int) -> Estimate:
-    """mean(numerator) / mean(denominator) over the same records (record,), with its `ratio_interval`."""
-    value = numerator.mean(dtype=np.float64) / denominator.mean(dtype=np.float64)
-    return Estimate(float(value), *ratio_interval(numerator, denominator, resamples, seed))
-
-
-def ratio_interval(numerator: np.ndarray, denominator: np.ndarray, resamples: int, seed: int) -> tuple[float, float]:
-    """Paired bootstrap of mean(numerator) / mean(denominator): each resample draws the same records for both."""
+    """mean(numerator) / mean(denominator) over the same records (record,); each resample draws the same for both."""
     pairs = np.stack([numerator, denominator], axis=1).astype(np.float64)
     each, sizes = np.arange(len(pairs)), _chunk_sizes(resamples, len(pairs))
     sums = np.concatenate([counts @ pairs for counts in _resampled_counts(each, len(pairs), sizes, seed)])
-    return _interval(sums[:, 0] / sums[:, 1])
+    return Estimate(float(pairs[:, 0].mean() / pairs[:, 1].mean()), *_interval(sums[:, 0] / sums[:, 1]))
 
 
-def ranking(normal: np.ndarray, anomalous: np.ndarray, resamples: int, seed: int) -> dict[str, Estimate]:
+def ranking(scores: np.ndarray, anomalous: np.ndarray, resamples: int, seed: int) -> dict[str, Estimate]:
     """How well scores tell anomalous from normal records: auroc, average_precision, fpr_at_95_tpr.
 
     The bootstrap is stratified: both kinds keep their number of records. Scores that are not a number rank highest,
-    as they do in conformal decisions. Shapes: (record,) each, both with at least one record.
+    as they do in conformal decisions. Shapes: (record,) twice, both kinds present.
     """
-    scores = np.nan_to_num(np.concatenate([normal, anomalous]), nan=np.inf, posinf=np.inf, neginf=-np.inf)
-    levels, level = np.unique(scores, return_inverse=True)
-    strata = level[: len(normal)], level[len(normal) :]
+    levels, level = np.unique(np.nan_to_num(scores, nan=np.inf, posinf=np.inf, neginf=-np.inf), return_inverse=True)
+    strata = level[~anomalous], level[anomalous]
     points = ranking_from_counts(*(np.bincount(of, minlength=len(levels))[None] for of in strata))
     keys, sizes = np.random.SeedSequence(seed).spawn(2), _chunk_sizes(resamples, len(scores))
     counts = (_resampled_counts(of, len(levels), sizes, key) for of, key in zip(strata, keys, strict=True))

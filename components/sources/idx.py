@@ -29,7 +29,9 @@ def fetch(request: Request) -> Iterator[RawFile]:
         raise UserError("ingest.path", f"{folder} is no folder", "name the folder that holds the idx files")
     found = _find(folder)
     if ("train", "images") not in found:
-        raise UserError("ingest.path", f"no idx training images in {folder}", "expected e.g. train-images-idx3-ubyte.gz")
+        raise UserError(
+            "ingest.path", f"no idx training images in {folder}", "expected e.g. train-images-idx3-ubyte.gz"
+        )
     for (_, what), path in sorted(found.items()):
         _read_head(path, 3 if what == "images" else 1)
     for path in found.values():

@@ -1,0 +1,105 @@
+"""The pictures of one evaluation: which records they show and what stands beside them."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from components.reporting import plots
+from components.scoring.judged import Judged
+from components.scoring.score import reconstruct
+
+
+def draw(judged: Judged, history: Path, best_epoch: int | None, number: int, folder: Path) -> None:
+    """Write reconstructions.svg, anomalies.svg, errors.svg, codes.svg and, where there were epochs, losses.svg.
+
+    Args:
+        judged: the test records.
+        history: history.csv of the training.
+        best_epoch: row of history.csv whose weights were kept; None for a model fitted in closed form.
+        number: records in the pictures that show records.
+        folder: made here.
+    """
+    folder.mkdir()
+    plots.save(_reconstructions(judged, number), folder / "reconstructions.svg")
+    plots.save(_anomalies(judged, number), folder / "anomalies.svg")
+    plots.save(_errors(judged), folder / "errors.svg")
+    plots.save(_codes(judged), folder / "codes.svg")
+    if best_epoch is not None:
+        plots.save(plots.losses(_columns(history), best_epoch), folder / "losses.svg")
+
+
+def _reconstructions(judged: Judged, number: int) -> Figure:
+    """Normal records from the best to the worst reconstructed, evenly by rank, so that none is picked for its looks."""
+    if not judged.model.item.is_image:
+        return _columns_of(judged)
+    normal = np.flatnonzero(~judged.anomalous)
+    ranked = normal[np.argsort(judged.scored.scores[normal], kind="stable")]
+    rows = ranked[np.unique(np.linspace(0, len(ranked) - 1, number).round().astype(int))]
+    title = "Normal records, best to worst, with class and score"
+    return plots.images(*_pair(judged, rows), title, _captions(judged, rows), judged.anomalous[rows])
+
+
+def _anomalies(judged: Judged, number: int) -> Figure:
+    """The strangest records of all, true anomalies or not."""
+    rows = np.argsort(-judged.scored.scores, kind="stable")[:number]
+    title, captions = "Strangest records, with class and score", _captions(judged, rows)
+    if judged.model.item.is_image:
+        return plots.images(*_pair(judged, rows), title, captions, judged.anomalous[rows])
+    return plots.strips(*_pair(judged, rows), title, captions, judged.anomalous[rows])
+
+
+def _captions(judged: Judged, rows: np.ndarray) -> list[str]:
+    """Class and score; long names are cut to what fits under a picture."""
+    names = [judged.classes[row] for row in rows]
+    short = [f"{name if len(name) <= 9 else name[:8] + '…'}: " if name else "" for name in names]
+    return [f"{name}{judged.scored.scores[row]:.2g}" for name, row in zip(short, rows, strict=True)]
+
+
+def _errors(judged: Judged) -> Figure:
+    scores, alarms = judged.scored.scores.astype(np.float64), judged.alarms
+    kinds = {"normal": ~judged.anomalous, "anomalous": judged.anomalous}
+    labels = {name: f"{name}: {alarms[of].mean():.1%} of {of.sum():,} alarm" for name, of in kinds.items() if of.any()}
+    return plots.errors({labels[name]: scores[kinds[name]] for name in labels}, judged.calibration.threshold)
+
+
+def _codes(judged: Judged) -> Figure:
+    """The two directions in which codes vary most; a code of one number stands beside the score instead."""
+    finite = np.isfinite(judged.scored.codes).all(1) & np.isfinite(judged.scored.scores)
+    codes, scores = judged.scored.codes[finite].astype(np.float64), judged.scored.scores[finite]
+    classes = [name for name, keep in zip(judged.classes, finite, strict=True) if keep]
+    if codes.shape[1] == 1:
+        points, names = np.column_stack([codes[:, 0], scores]), ("code", "score")
+    else:
+        points, shares = _leading_plane(codes)
+        names = tuple(f"direction {i + 1} ({share:.0%} of the variance)" for i, share in enumerate(shares))
+    return plots.codes(points, names, classes, judged.anomalous[finite])
+
+
+def _leading_plane(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Codes (record, code) -> points (record, 2) in the leading plane, and its two shares of the variance."""
+    centred = codes - codes.mean(0)
+    values, vectors = np.linalg.eigh(centred.T @ centred)
+    leading = vectors[:, ::-1][:, :2]
+    # eigenvectors have no sign of their own: let the largest entry be positive, so that pictures repeat
+    leading = leading * np.sign(leading[np.abs(leading).argmax(0), (0, 1)])
+    return centred @ leading, values[::-1][:2] / max(values.sum(), 1e-300)
+
+
+def _columns_of(judged: Judged) -> Figure:
+    x, x_hat = _pair(judged, np.arange(len(judged.records)))
+    squared = np.square(x_hat - x)
+    return plots.columns(squared[~judged.anomalous], squared[judged.anomalous])
+
+
+def _pair(judged: Judged, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Scaled records and their reconstructions, (row, *item) each."""
+    batches = list(reconstruct(judged.model, judged.scale, judged.records[rows]))
+    return np.concatenate([b.x.numpy() for b in batches]), np.concatenate([b.x_hat.numpy() for b in batches])
+
+
+def _columns(history: Path) -> dict[str, list[float]]:
+    with history.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    return {name: [float(row[name]) for row in rows] for name in rows[0]}
