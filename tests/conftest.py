@@ -13,10 +13,16 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+# two test processes on two cores: threads that spin for work would take it from each other; set before torch is imported
+os.environ["OMP_NUM_THREADS"] = "1"
+
 ROOT = Path(__file__).parent.parent
 
 TINY: dict[str, Any] = {
-    "variants": {"pca": {"model": "pca", "latent_dim": 8}, "vanilla": {"model": "vanilla", "latent_dim": 8}},
+    "variants": {
+        "pca": {"model": "pca", "latent_dim": 8},
+        "vanilla": {"model": "vanilla", "latent_dim": 8, "hidden": [128]},
+    },
     "train": {"epochs": 60, "learning_rate": 0.003, "schedule": "one_cycle"},
     "evaluate": {"bootstrap": 200},
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -41,6 +41,7 @@ def test_binary_floats_would_lose_an_alarm() -> None:
     assert allowed(99, 0.29) == 29
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(
     calibration=st.lists(st.integers(0, 12), min_size=1, max_size=60),
     scores=st.lists(st.integers(-1, 13), min_size=1, max_size=20),
@@ -92,10 +93,10 @@ def test_ties_only_lower_the_rate() -> None:
     assert np.mean(raised) <= 0.1 + 4 * (0.1 * 0.9 / sets) ** 0.5
 
 
-@pytest.mark.parametrize("alpha", ALPHAS)
-def test_the_smallest_n_is_the_smallest(alpha: float) -> None:
-    assert allowed(smallest_n(alpha), alpha) >= 1
-    assert allowed(smallest_n(alpha) - 1, alpha) == 0
+def test_the_smallest_n_is_the_smallest() -> None:
+    for alpha in ALPHAS:
+        assert allowed(smallest_n(alpha), alpha) >= 1, alpha
+        assert allowed(smallest_n(alpha) - 1, alpha) == 0, alpha
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.001, 1 / 3])
@@ -117,7 +118,7 @@ def test_the_alpha_that_the_message_names_is_enough(n: int) -> None:
 
 
 def test_broken_scores_are_not_calibrated() -> None:
-    with pytest.raises(UserError, match="must be finite, 2 of 40 are not .* lower train.learning_rate"):
+    with pytest.raises(UserError, match=r"must be finite, 2 of 40 are not .* lower train.learning_rate"):
         Calibration.fit(np.float32([np.nan, np.inf, *range(38)]), 0.05)
 
 
@@ -134,12 +135,12 @@ def test_a_saved_calibration_comes_back_exactly(tmp_path: Path) -> None:
 def test_a_missing_or_damaged_calibration_names_its_stage(tmp_path: Path) -> None:
     folder = tmp_path / "conv"
     folder.mkdir()
-    with pytest.raises(UserError, match="threshold.json: is missing; run `dvc repro threshold@conv` first"):
+    with pytest.raises(UserError, match=r"threshold\.json: is missing; run `dvc repro threshold@conv` first"):
         Calibration.load(folder)
     Calibration.fit(np.arange(30, dtype=np.float32), 0.05).save(folder)
     (folder / "calibration_scores.npy").write_bytes(b"\x93NUMPY")
     with pytest.raises(UserError, match="conv: is damaged; run `dvc repro -f -s threshold@conv`"):
         Calibration.load(folder)
     (folder / "calibration_scores.npy").unlink()
-    with pytest.raises(UserError, match="calibration_scores.npy: is missing; run `dvc repro threshold@conv` first"):
+    with pytest.raises(UserError, match=r"calibration_scores\.npy: is missing; run `dvc repro threshold@conv` first"):
         Calibration.load(folder)

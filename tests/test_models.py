@@ -95,7 +95,7 @@ def test_pca_needs_more_records_than_components() -> None:
 
 def test_default_widths_are_the_textbooks_for_28x28_images() -> None:
     assert vanilla.default_hidden(784, 32) == [512, 256, 128]
-    assert vanilla.default_hidden(64, 8) == [32, 16, 8]
+    assert vanilla.default_hidden(64, 8) == [32, 32, 32]
     assert all(width >= 20 for width in vanilla.default_hidden(30, 20))
 
 

@@ -19,14 +19,14 @@ class Params(ModelParams):
     """Widths of the hidden layers; the decoder mirrors the encoder."""
 
     hidden: list[int] | None = Field(None, min_length=1)
-    """Widths from the input inwards; null is three halvings from the largest power of two below the record's size
-    (784 values: 512, 256, 128)."""
+    """Widths from the input inwards; null is three halvings from the largest power of two below the record's size, none
+    narrower than four codes (784 values, 32 codes: 512, 256, 128)."""
 
 
 def default_hidden(size: int, latent_dim: int) -> list[int]:
-    """Three widths, each half of the one before, none narrower than the code."""
+    """Three widths, each half of the one before, none narrower than four codes."""
     first = 2 ** max(1, math.ceil(math.log2(size)) - 1)
-    return [max(first >> step, latent_dim) for step in range(3)]
+    return [max(first >> step, 4 * latent_dim) for step in range(3)]
 
 
 def dense(widths: list[int]) -> nn.Sequential:

@@ -94,9 +94,10 @@ def _columns_of(judged: Judged) -> Figure:
 
 
 def _pair(judged: Judged, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scaled records and their reconstructions, (row, *item) each."""
+    """Scaled records and their reconstructions, (row, *item) float64 each; what is no number shows as zero."""
     batches = list(reconstruct(judged.model, judged.scale, judged.records[rows]))
-    return np.concatenate([b.x.numpy() for b in batches]), np.concatenate([b.x_hat.numpy() for b in batches])
+    x, x_hat = (np.concatenate([getattr(b, name).numpy() for b in batches]) for name in ("x", "x_hat"))
+    return x.astype(np.float64), np.nan_to_num(x_hat.astype(np.float64), nan=0, posinf=0, neginf=0)
 
 
 def _columns(history: Path) -> dict[str, list[float]]:

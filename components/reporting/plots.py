@@ -28,7 +28,7 @@ FOURTH = "#a86cc9"
 
 _WIDTH = 5.6  # inches; narrow, so that text stays legible when a phone shrinks the picture
 _PER_ROW = 5
-_MOST_POINTS = 3000  # of a scatter; an SVG holds each one as an element
+_MOST_POINTS = 1500  # of a scatter; an SVG holds each one as an element
 _MOST_COLUMNS = 24  # of an array, in pictures with a mark per column
 
 _STYLE = {
@@ -180,7 +180,7 @@ def codes(points: np.ndarray, axis_names: tuple[str, str], classes: Sequence[str
     names = np.asarray(classes)
     for name in sorted(set(classes) - {""}):
         x, y = np.median(points[names == name], axis=0)
-        axes.text(x, y, name, ha="center", va="center", fontsize=14, fontweight="bold")
+        axes.text(x, y, name, ha="center", va="center", fontsize=14 if len(name) < 3 else 11, fontweight="bold")
     axes.set_xlabel(axis_names[0])
     axes.set_ylabel(axis_names[1])
     axes.set_title("Codes of test records")

@@ -20,7 +20,7 @@ _PR_SET_PDEATHSIG = 1
 def set_threads(threads: int) -> None:
     """Fix the number of threads of BLAS, OpenMP and torch; sums depend on it, so it is a param.
 
-    Must run before numpy or torch is imported; onnxruntime takes the number from `session_options`.
+    Must run before numpy or torch is imported; onnxruntime is told per session.
     """
     for name in _THREAD_VARIABLES:
         os.environ[name] = str(threads)

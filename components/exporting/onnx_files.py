@@ -1,0 +1,88 @@
+"""ONNX: one export of the scorer, two smaller graphs cut out of it, and nothing in them that differs between runs.
+
+The exporter leaves absolute paths and stack traces in metadata_props and doc strings; they go before a byte is written.
+Encoder and reconstructor are cuts, not exports of their own, so that their values are those of the scorer to the bit.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import onnx
+import onnxruntime
+import torch
+from google.protobuf.message import Message
+from onnx import ModelProto
+from onnx.utils import Extractor
+from torch import Tensor
+
+from components.exporting.scorer import INPUT, OUTPUTS, Scorer
+
+CUTS: Mapping[str, tuple[str, ...]] = {
+    "scorer.onnx": OUTPUTS,
+    "encoder.onnx": ("code",),
+    "reconstructor.onnx": ("reconstruction",),
+}
+"""File name, then the outputs of its graph."""
+
+
+def export_onnx(scorer: Scorer, example: Tensor, opset: int) -> dict[str, ModelProto]:
+    """The three graphs by file name, checked and normalised.
+
+    Args:
+        scorer: the module to export.
+        example: raw records (batch >= 2, *item); of a batch of one the exporter would make a constant.
+        opset: ONNX operator set.
+    """
+    program = torch.onnx.export(
+        scorer,
+        (example,),
+        dynamo=True,
+        dynamic_shapes=({0: "batch"},),
+        input_names=[INPUT],
+        output_names=list(OUTPUTS),
+        opset_version=opset,
+        external_data=False,
+        verbose=False,
+    )
+    whole = program.model_proto
+    written = {entry.domain: entry.version for entry in whole.opset_import}
+    if written.get("") != opset:
+        raise RuntimeError(f"the exporter wrote operator sets {written} where {opset} was asked for")
+    extractor = Extractor(whole)
+    models = {name: extractor.extract_model([INPUT], list(outputs)) for name, outputs in CUTS.items()}
+    for name, model in models.items():
+        normalise(model, name.removesuffix(".onnx"))
+        onnx.checker.check_model(model, full_check=True)
+    return models
+
+
+def normalise(model: ModelProto, name: str) -> None:
+    """Remove what depends on the place and the process that exported; the graph gets a name of its own."""
+    strip(model)
+    model.graph.name = name
+    model.producer_name, model.producer_version = "pytorch", torch.__version__
+
+
+def strip(message: Message) -> None:
+    """Clear doc strings and metadata at every level: model, functions, graphs, nodes, attributes, values, tensors."""
+    for name in ("doc_string", "metadata_props"):
+        if name in message.DESCRIPTOR.fields_by_name:
+            message.ClearField(name)
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for child in value if field.is_repeated else [value]:
+                strip(child)
+
+
+def save_onnx(model: ModelProto, path: Path) -> None:
+    """Write one self-contained file."""
+    path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+    """A session on the CPU; the number of threads is given because sums depend on it."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.use_deterministic_compute = True
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
