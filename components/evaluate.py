@@ -128,11 +128,11 @@ def _errors(model: "Autoencoder", scale: "nn.Module", records: "np.ndarray") -> 
 
 
 def _false_alarms(scores: "np.ndarray", calibration: "Calibration", training_error_p95: float) -> Metrics:
-    """How the promise held on the normal records, and how the guide's rule (a percentile of training errors) does."""
-    from components.scoring.metrics import deficit_p, exact_rate, excess_p
+    """How the promise held on the normal records, and what a percentile of training errors does instead."""
+    from components.scoring.metrics import alarm_tails, exact_rate
 
     n, alarms = len(scores), int(calibration.alarms(scores).sum())
-    rate = exact_rate(alarms, n)
+    rate, tails = exact_rate(alarms, n), alarm_tails(alarms, n, calibration.n, calibration.m)
     return {
         "normal_records": n,
         "alpha": calibration.alpha,
@@ -142,8 +142,8 @@ def _false_alarms(scores: "np.ndarray", calibration: "Calibration", training_err
         "false_alarm_rate": rate.value,
         "false_alarm_low": rate.low,
         "false_alarm_high": rate.high,
-        "false_alarm_excess_p": excess_p(alarms, n, calibration.alpha),
-        "false_alarm_deficit_p": deficit_p(alarms, n, calibration.alpha),
+        "false_alarm_excess_p": tails[0],
+        "false_alarm_deficit_p": tails[1],
         **exact_rate(n - int((scores <= training_error_p95).sum()), n).named("training_rule_false_alarm_rate"),
     }
 

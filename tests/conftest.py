@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-# two test processes on two cores: threads that spin for work would take it from each other; set before torch is imported
+# two test processes share two cores, and threads that spin would starve each other; set before torch is imported
 os.environ["OMP_NUM_THREADS"] = "1"
 
 ROOT = Path(__file__).parent.parent

@@ -1,4 +1,4 @@
-"""dvc.yaml, params.yaml and the code agree: every imported module is a dependency, every section and stage has its room.
+"""dvc.yaml, params.yaml and the code agree: every imported module is a dependency, every stage has its room.
 
 Reference: the imports in the source (module level and inside functions), read as text by `ast`.
 """

@@ -168,15 +168,6 @@ def test_rows_have_pictures_too_even_with_a_code_of_one_number(tmp_path: Path) -
     assert ">score<" in found["codes"]
 
 
-def test_an_inlined_picture_takes_the_colour_of_its_page(finished: Path) -> None:
-    element = plots.inline(finished / "artifacts/evaluate/vanilla/plots/errors.svg", 'scores of "vanilla"')
-    assert element.startswith('<svg role="img" aria-label="scores of &quot;vanilla&quot;"')
-    assert plots.INK not in element
-    assert "currentColor" in element
-    assert "max-width" in element
-    ET.fromstring(element)  # noqa: S314 - our own file
-
-
 def test_an_untrained_network_is_found_out(finished: Path, tmp_path: Path) -> None:
     artifacts = tmp_path / "artifacts"
     for part in ("prepare", "train/vanilla", "threshold/vanilla"):

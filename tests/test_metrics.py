@@ -15,9 +15,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from components.scoring import metrics
 from components.scoring.metrics import (
-    deficit_p,
+    alarm_tails,
     exact_rate,
-    excess_p,
     mean_ratio,
     ranking,
     ranking_from_counts,
@@ -112,8 +111,26 @@ def test_resamples_depend_on_the_seed_and_not_on_memory(monkeypatch: pytest.Monk
 def test_exact_rates_equal_scipys(hits: int, n: int) -> None:
     expected = stats.binomtest(hits, n).proportion_ci(0.95, method="exact")
     assert tuple(exact_rate(hits, n)) == pytest.approx((hits / n, expected.low, expected.high), abs=1e-9)
-    assert excess_p(hits, n, 0.05) == pytest.approx(stats.binomtest(hits, n, 0.05, "greater").pvalue, rel=1e-9)
-    assert deficit_p(hits, n, 0.05) == pytest.approx(stats.binomtest(hits, n, 0.05, "less").pvalue, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("alarms", "records", "n", "m"), [(0, 10, 19, 1), (3, 10, 19, 1), (25, 207, 207, 10), (9, 9, 99, 5)]
+)
+def test_alarm_tails_equal_scipys_beta_binomial(alarms: int, records: int, n: int, m: int) -> None:
+    expected = stats.betabinom(records, m, n + 1 - m)
+    assert alarm_tails(alarms, records, n, m) == pytest.approx(
+        (expected.sf(alarms - 1), expected.cdf(alarms)), rel=1e-8
+    )
+
+
+def test_a_kept_promise_is_called_broken_no_more_often_than_declared() -> None:
+    generator = np.random.default_rng(0)
+    n = records = 207
+    m, repeats = 10, 4000
+    calibration = np.sort(generator.random((repeats, n)), axis=1)
+    alarms = (generator.random((repeats, records)) > calibration[:, [n - m]]).sum(1)
+    called = {k: alarm_tails(int(k), records, n, m)[0] < 0.05 for k in np.unique(alarms)}
+    assert np.mean([called[k] for k in alarms]) < 0.06
 
 
 def test_record_errors_equal_torchs() -> None:

@@ -12,7 +12,8 @@ import pytest
 from conftest import ROOT, environment
 
 from components import models
-from components.params import check_all, read_params
+from components.params import read_params
+from components.params.__main__ import check_all
 from components.params.variants import resolve
 from components.runtime.errors import UserError
 

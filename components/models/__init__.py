@@ -82,6 +82,7 @@ class Autoencoder(nn.Module):
 
     def speciality(self, x: Tensor) -> dict[str, Tensor]:
         """What this model is for beyond reconstruction, measured per record (batch,); empty for most."""
+        del x
         return {}
 
 

@@ -78,13 +78,11 @@ class Denoising(Autoencoder):
         return {"reconstruction": self.reconstruction_loss(self.decode_logits(self.encode(self.corrupt(x))), x)}
 
     def speciality(self, x: Tensor) -> dict[str, Tensor]:
-        """Squared error to the clean record (batch,), before (noisy) and after (denoised)."""
+        """Squared error to the clean record (batch,) before (noisy) and after (denoised), and the gain in decibel."""
         corrupted = self.corrupt(x)
         restored = self.decode(self.encode(corrupted))
-        return {
-            "noisy_mse": (corrupted - x).square().flatten(1).mean(1),
-            "denoised_mse": (restored - x).square().flatten(1).mean(1),
-        }
+        noisy, denoised = ((y - x).square().flatten(1).mean(1).clamp(min=1e-12) for y in (corrupted, restored))
+        return {"noisy_mse": noisy, "denoised_mse": denoised, "denoising_gain_db": 10 * torch.log10(noisy / denoised)}
 
 
 MODEL = ModelEntry(Denoising, Params, "any base, trained to undo noise", wraps=True, default_base="vanilla")

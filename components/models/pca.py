@@ -22,10 +22,10 @@ class Params(ModelParams):
 class PCA(Autoencoder):
     """Projection on the leading eigenvectors of the covariance, computed as in scikit-learn's full solver.
 
-    Shapes: x (batch, *item), code (batch, latent_dim). The reconstruction is linear whatever `loss` says.
+    Shapes: x (batch, *item), code (batch, latent_dim). The reconstruction is linear whatever loss is asked for.
     """
 
-    def __init__(self, item: Item, params: ModelParams, loss: Loss = "mse") -> None:
+    def __init__(self, item: Item, params: ModelParams, _: Loss = "mse") -> None:
         super().__init__(item, "mse")
         self.register_buffer("mean", torch.zeros(item.size))
         self.register_buffer("components", torch.zeros(params.latent_dim, item.size))

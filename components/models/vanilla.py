@@ -5,6 +5,7 @@ Departures: trained end to end with ReLU instead of layer-wise pretraining; widt
 Limits: ignores the neighbourhood of pixels (see conv); its code has no density to sample from.
 """
 
+import itertools
 import math
 
 import torch
@@ -32,7 +33,7 @@ def default_hidden(size: int, latent_dim: int) -> list[int]:
 def dense(widths: list[int]) -> nn.Sequential:
     """Linear layers with ReLU between them, none behind the last."""
     layers: list[nn.Module] = []
-    for before, after in zip(widths, widths[1:], strict=False):
+    for before, after in itertools.pairwise(widths):
         layers += [nn.Linear(before, after), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 

@@ -1,7 +1,7 @@
 """params.yaml: every number that changes a result, one typed class per section, checked as a whole.
 
 Section NAME is the class `Params` in `components/params/NAME.py`; a new stage brings its own and touches no other.
-A stage loads its own section; `check_all` (the flow's first act, `python -m components.params`) loads everything.
+A stage loads its own section; `python -m components.params`, the flow's first act, checks everything.
 """
 
 import difflib
@@ -118,21 +118,3 @@ def unknown(where: str, kind: str, got: str, known: Iterable[str]) -> UserError:
     near = difflib.get_close_matches(got, known, n=1, cutoff=0.5)
     guess = f"did you mean '{near[0]}'? " if near else ""
     return UserError(where or "params.yaml", f"unknown {kind} '{got}'", f"{guess}known: {', '.join(known)}")
-
-
-def check_all(raw: Mapping[str, Any]) -> None:
-    """Check params.yaml as a whole, against all stages, models and sources, before any data is read.
-
-    Raises:
-        UserError: for the first thing that is wrong.
-    """
-    from components.params.variants import resolve_all
-
-    load_globals(raw)
-    names = section_names()
-    for key in raw:
-        if key not in names and key != "variants" and key not in Globals.model_fields:
-            raise unknown("", "section", str(key), [*names, "variants", *Globals.model_fields])
-    for name in names:
-        load_section(name, raw)
-    resolve_all(raw)

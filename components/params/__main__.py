@@ -1,10 +1,30 @@
-"""Check params.yaml as a whole: `python -m components.params`.
+"""Check params.yaml as a whole, against all stages, models and sources: `python -m components.params`.
 
-Exit code 0 and a line of summary, or exit code 2 and the one thing to change.
+Exit code 0 and a line of summary, or exit code 2 and the one thing to change. No data is read.
 """
 
-from components.params import PARAMS_FILE, check_all, read_params
+from collections.abc import Mapping
+from typing import Any
+
+from components.params import PARAMS_FILE, Globals, load_globals, load_section, read_params, section_names, unknown
+from components.params.variants import resolve_all
 from components.runtime.errors import run_main
+
+
+def check_all(raw: Mapping[str, Any]) -> None:
+    """Check every section, the numbers outside of sections, and every variant.
+
+    Raises:
+        UserError: for the first thing that is wrong.
+    """
+    load_globals(raw)
+    names = section_names()
+    for key in raw:
+        if key not in names and key != "variants" and key not in Globals.model_fields:
+            raise unknown("", "section", str(key), [*names, "variants", *Globals.model_fields])
+    for name in names:
+        load_section(name, raw)
+    resolve_all(raw)
 
 
 def main() -> None:

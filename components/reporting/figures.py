@@ -6,8 +6,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-INK = "#74777c"
-"""The one colour of text and axes in every figure: a grey that reads on white and on dark where nothing replaces it."""
+from components.reporting import INK
 
 _ELEMENTS = {
     "svg", "g", "defs", "path", "use", "text", "tspan", "rect", "circle", "ellipse", "line", "polyline", "polygon",

@@ -1,7 +1,7 @@
 """Pictures of a model, as SVG that reads well on white and on dark, in a report, in MLflow and in `dvc plots`.
 
-Text, axes and grid have one colour, `INK`: a grey with a contrast of 4 on both backgrounds, which `inline` replaces by
-the surrounding text's own. The other colours tell apart under the common colour-vision deficiencies, and none carries a
+Text, axes and grid have one colour, `INK`: a grey with a contrast of 4 on both backgrounds, which a page
+replaces by its own. The other colours tell apart under the common colour-vision deficiencies, and none carries a
 meaning alone. Equal data give equal bytes: no date, fixed ids, and no setting of a user's matplotlibrc.
 """
 
@@ -9,7 +9,6 @@ import functools
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Literal, ParamSpec
 
@@ -20,7 +19,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-INK = "#74777c"
+from components.reporting import INK
+
 NORMAL = "#3987d8"
 ANOMALOUS = "#e0701a"
 THIRD = "#159f77"
@@ -83,16 +83,6 @@ def save(figure: Figure, path: Path) -> None:
     svg = buffer.getvalue()
     used = set(re.findall(r"#([\w-]+)", svg))
     path.write_text(re.sub(r' id="([\w-]+)"', lambda found: found[0] if found[1] in used else "", svg))
-
-
-def inline(path: Path, label: str) -> str:
-    """A saved SVG as an element of an HTML page: takes the page's text colour and shrinks to its column."""
-    svg = path.read_text()
-    svg = svg[svg.index("<svg ") :].replace(INK, "currentColor")
-    size = re.search(r' width="([\d.]+)pt" height="[\d.]+pt"', svg)
-    if size:
-        svg = svg.replace(size[0], f' style="width:100%;max-width:{size[1]}pt;height:auto"', 1)
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(label)}" ', 1)
 
 
 @_styled

@@ -24,7 +24,7 @@ FIGURE_BUDGET = 4_000_000
 """Characters of figures in a page of at most 5 MiB; the winner's come first."""
 
 CAPTIONS = {
-    "reconstructions": ("Reconstructions", "How normal test records come back, the pretty ones not preferred."),
+    "reconstructions": ("Reconstructions", "What is lost between test records and their reconstructions."),
     "losses": ("Training", "The weights of the best epoch on validation were kept."),
     "errors": ("Scores", "Each kind as shares of its own number; right of the dashed line lie the alarms."),
     "anomalies": ("Strangest records", "The test records with the largest errors, true anomalies or not."),

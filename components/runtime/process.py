@@ -68,7 +68,8 @@ def make_deterministic(threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
+    # the same switch as use_deterministic_algorithms(True), which imports torch's compiler: two seconds a process
+    torch.set_deterministic_debug_mode("error")
     # finds reads of memory that was never written, and costs a pass over every new tensor
     torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = False

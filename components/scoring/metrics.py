@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import bdtr, bdtrc, betaincinv
+from scipy.special import betaincinv, betaln, gammaln
 
 CONFIDENCE = 0.95
 _TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
@@ -62,14 +62,17 @@ def exact_rate(hits: int, n: int) -> Estimate:
     return Estimate(hits / n, low, high)
 
 
-def excess_p(hits: int, n: int, rate: float) -> float:
-    """P(X >= hits) for X ~ Binomial(n, rate): small when there are more hits than the rate explains."""
-    return float(bdtrc(hits - 1, n, rate)) if hits else 1.0
+def alarm_tails(alarms: int, records: int, n: int, m: int) -> tuple[float, float]:
+    """(P(at least this many alarms), P(at most this many)) when the conformal promise holds.
 
-
-def deficit_p(hits: int, n: int, rate: float) -> float:
-    """P(X <= hits) for X ~ Binomial(n, rate): small when there are fewer hits than the rate explains."""
-    return float(bdtr(hits, n, rate))
+    Given the calibration set the rate of alarms is Beta(m, n + 1 - m), so alarms among new exchangeable records are
+    beta-binomial; a plain binomial test at alpha would take the calibration set's own luck for a broken promise.
+    """
+    k = np.arange(records + 1)
+    log_choose = gammaln(records + 1) - gammaln(k + 1) - gammaln(records - k + 1)
+    log_probability = log_choose + betaln(k + m, records - k + n + 1 - m) - betaln(m, n + 1 - m)
+    probability = np.exp(log_probability)
+    return min(1.0, float(probability[alarms:].sum())), min(1.0, float(probability[: alarms + 1].sum()))
 
 
 def mean_ratio(numerator: np.ndarray, denominator: np.ndarray, resamples: int, seed: int) -> Estimate:

@@ -1,4 +1,4 @@
-"""torchvision:NAME: MNIST, FashionMNIST, KMNIST or CIFAR10, from an existing root or downloaded where there is a network.
+"""torchvision:NAME: MNIST, FashionMNIST, KMNIST or CIFAR10, from an existing root, or downloaded.
 
 torchvision unpacks its own formats (CIFAR10's is a pickle, checked against a known digest); what is kept are arrays.
 """

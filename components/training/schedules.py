@@ -9,7 +9,7 @@ _START, _END = 1 / 25, 1 / 25e4
 """Where one_cycle begins and ends, relative to its peak (Smith and Topin 2018; torch's defaults)."""
 
 
-def constant(progress: float) -> float:
+def constant(_: float) -> float:
     """The peak, always."""
     return 1.0
 

@@ -1,7 +1,7 @@
 """The one trainer: gradient steps on per-record objectives, fast, reproducible and resumable.
 
 Records stay on the device in their raw type and are gathered and scaled per batch, which beats a loader that decodes
-and copies. The random state is set anew from (seed, epoch), so a resumed run takes the same steps as an undisturbed one.
+and copies. The random state is set anew from (seed, epoch), so a resumed run takes the steps of an undisturbed one.
 """
 
 import hashlib
@@ -70,7 +70,10 @@ class Trainer:
         self.autocast = (
             (lambda: torch.autocast(self.device.type, torch.bfloat16)) if precision == "bf16" else nullcontext
         )
-        self.objective = torch.compile(network.objective) if params.compile else network.objective
+        self.objective = network.objective
+        if params.compile:
+            torch.use_deterministic_algorithms(torch.are_deterministic_algorithms_enabled())  # tells the compiler too
+            self.objective = torch.compile(network.objective)
 
     def fit(
         self, train: Tensor, validation: Tensor, checkpoints: Checkpoints, log: Callable[[Epoch], None]
