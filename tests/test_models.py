@@ -6,7 +6,7 @@ Reference: scikit-learn's PCA, the probabilities in the corruptions' definitions
 import numpy as np
 import pytest
 import torch
-from sklearn.decomposition import PCA as SklearnPCA
+from sklearn import decomposition
 
 from components import models
 from components.data.item import Item
@@ -81,7 +81,7 @@ def test_pca_is_scikit_learns_pca(latent_dim: int) -> None:
     x = np.random.default_rng(0).normal(size=(300, 12)) @ np.random.default_rng(1).normal(size=(12, 12))
     model = pca.PCA(Item((12,), False), pca.Params(latent_dim=latent_dim))
     model.fit(torch.from_numpy(x).float().split(64))
-    reference = SklearnPCA(latent_dim, svd_solver="full").fit(x)
+    reference = decomposition.PCA(latent_dim, svd_solver="full").fit(x)
     reconstruction, code = (t.numpy() for t in model(torch.from_numpy(x).float()))
     assert np.allclose(reconstruction, reference.inverse_transform(reference.transform(x)), atol=1e-4)
     assert np.allclose(np.abs(code), np.abs(reference.transform(x)), atol=1e-4)

@@ -24,10 +24,10 @@ from components.scoring.conformal import Calibration
 class Blank(Autoencoder):
     """A fake that reconstructs nothing but zeros, so that the score of the one-value record x is x² exactly."""
 
-    def encode(self, x: torch.Tensor) -> torch.Tensor:  # noqa: D102
+    def encode(self, x: torch.Tensor) -> torch.Tensor:
         return 0 * x
 
-    def decode_logits(self, code: torch.Tensor) -> torch.Tensor:  # noqa: D102
+    def decode_logits(self, code: torch.Tensor) -> torch.Tensor:
         return torch.zeros_like(code)
 
 

@@ -120,7 +120,7 @@ def test_divergence_is_an_error_that_names_the_learning_rate(tmp_path: Path) -> 
 
     subject = trainer()
     subject.scale = Broken()
-    with pytest.raises(UserError, match="variants.x: training diverged in epoch 0 .* lower learning_rate"):
+    with pytest.raises(UserError, match=r"variants\.x: training diverged in epoch 0 .* lower learning_rate"):
         fit(subject, tmp_path)
 
 
