@@ -158,9 +158,17 @@ def main() -> None:
     set_threads(numbers.threads)
     make_deterministic(numbers.threads)
     from components.training.progress import epoch_log
+    from components.training.speed import Stopwatch
 
-    with epoch_log(variant, live=sys.stderr.isatty()) as log:
+    stopwatch = Stopwatch(str(device()))
+    with epoch_log(variant, live=sys.stderr.isatty()) as show:
+
+        def log(epoch: "Epoch") -> None:
+            stopwatch.hear(epoch)
+            show(epoch)
+
         config = train(variant, numbers.seed, log)
+    stopwatch.write(variant, ARTIFACTS / "train" / variant / "history.csv")
     best = "in closed form" if config["train"] is None else f"best epoch {config['best_epoch'] + 1}"
     print(f"{variant}: {config['parameters']:,} parameters, {best}")
 
