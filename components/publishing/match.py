@@ -1,0 +1,164 @@
+"""The champion match: both models on the same test records, which the champion was not fitted to.
+
+The metric is the one that chose the challenger, `difference` is positive when the challenger is better:
+
+- mse_ratio_to_pca: 1 - challenger's squared error / champion's squared error over normal records, both in the
+  challenger's units (PCA's error would be the same for both and cancels). 0.1 is a tenth less error.
+- auroc: challenger's AUROC - champion's AUROC.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from components.data.splits import Manifest, load_anomalous, load_manifest, load_records
+from components.publishing.listing import LISTING, digest_records, was_fitted
+from components.publishing.version import PROVENANCE, SCORER
+from components.runtime.errors import UserError
+from components.scoring.metrics import Estimate, mean_ratio, ranking_from_counts
+
+FEWEST_RECORDS = 30
+"""Of each kind that the metric needs; on fewer, a bootstrap interval is narrower than the truth."""
+_CHUNK = 1024
+
+
+class Incomparable(Exception):  # noqa: N818 - a finding, no fault
+    """Champion and challenger cannot be compared; the message says why."""
+
+
+@dataclass(frozen=True)
+class Match:
+    """A comparison with its 95 % interval."""
+
+    metric: str
+    records: int
+    excluded: int
+    """Test records that the champion was fitted to."""
+    difference: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        if self.metric == "auroc":
+            values = f"AUROC {self.difference:+.4f} [{self.low:+.4f}, {self.high:+.4f}]"
+        else:
+            values = f"squared error {-self.difference:+.1%} [{-self.high:+.1%}, {-self.low:+.1%}]"
+        return f"{values} against the champion's on {self.records:,} new test records"
+
+
+def play(champion: Path, challenger: Path, rule: str, resamples: int, seed: int) -> Match:
+    """Compare two versions on the test records in artifacts/, to which the challenger belongs.
+
+    Args:
+        champion: folder of a registered model.
+        challenger: a scorer.onnx.
+        rule: compare.winner.
+        resamples: behind the 95 % interval.
+        seed: of the bootstrap.
+
+    Raises:
+        Incomparable: other inputs, a champion without its records, or too few new records.
+    """
+    theirs, ours = _manifest_of(champion), load_manifest()
+    if _inputs(theirs) != _inputs(ours):
+        raise Incomparable(f"it takes other inputs ({_describe(ours)}) than the champion ({_describe(theirs)})")
+    listing = np.load(champion / PROVENANCE / LISTING, allow_pickle=False)
+    new = ~was_fitted(listing, digest_records(load_records("test")))
+    anomalous = load_anomalous("test", ours)
+    before, after = _Scorer(champion / SCORER, theirs), _Scorer(challenger, ours)
+    if rule == "auroc":
+        rows = np.flatnonzero(new)
+        _require(int(anomalous[rows].sum()), "anomalous")
+        _require(int((~anomalous[rows]).sum()), "normal")
+        estimate = auroc_difference(before.scores(rows), after.scores(rows), anomalous[rows], resamples, seed)
+    else:
+        rows = np.flatnonzero(new & ~anomalous)
+        _require(len(rows), "normal")
+        ratio = mean_ratio(after.squared_errors(rows, ours), before.squared_errors(rows, ours), resamples, seed)
+        estimate = Estimate(1 - ratio.value, 1 - ratio.high, 1 - ratio.low)
+    return Match(rule, len(rows), int((~new).sum()), *estimate)
+
+
+def auroc_difference(
+    champion: np.ndarray, challenger: np.ndarray, anomalous: np.ndarray, resamples: int, seed: int
+) -> Estimate:
+    """Challenger's AUROC - champion's, with a stratified paired bootstrap. Shapes: (record,) three times."""
+    generator = np.random.default_rng(seed)
+    kinds = np.flatnonzero(~anomalous), np.flatnonzero(anomalous)
+    levels = [np.unique(scores, return_inverse=True)[1] for scores in (champion, challenger)]
+
+    def difference(drawn: tuple[np.ndarray, np.ndarray]) -> float:
+        values = []
+        for level in levels:
+            counts = (np.bincount(level[rows], minlength=level.max() + 1)[None] for rows in drawn)
+            values.append(float(ranking_from_counts(*counts)["auroc"][0]))
+        return values[1] - values[0]
+
+    # drawn one by one: both models must see the same records, and they group them into levels differently
+    resampled = [difference(tuple(generator.choice(rows, len(rows)) for rows in kinds)) for _ in range(resamples)]
+    low, high = np.quantile(resampled, (0.025, 0.975))
+    return Estimate(difference(kinds), float(low), float(high))
+
+
+class _Scorer:
+    """An exported graph, run over chosen test records."""
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        import onnxruntime
+
+        self.session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        self.shift, self.scale = _scaling(manifest)
+
+    def scores(self, rows: np.ndarray) -> np.ndarray:
+        """The graph's own score (row,)."""
+        return np.concatenate([scores for _, scores in self._run("score", rows)])
+
+    def squared_errors(self, rows: np.ndarray, units: Manifest) -> np.ndarray:
+        """Squared error of the reconstruction (row,) in the scaled units of `units`."""
+        _, scale = _scaling(units)
+        return np.concatenate(
+            [
+                np.square((x_hat * self.scale + self.shift - raw) / scale).reshape(len(raw), -1).mean(1)
+                for raw, x_hat in self._run("reconstruction", rows)
+            ]
+        )
+
+    def _run(self, output: str, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        records = load_records("test")
+        for start in range(0, len(rows), _CHUNK):
+            raw = records[rows[start : start + _CHUNK]]
+            yield raw, self.session.run([output], {"input": raw})[0]
+
+
+def _scaling(manifest: Manifest) -> tuple[np.ndarray, np.ndarray]:
+    return np.squeeze(np.array(manifest.scaling.shift)), np.squeeze(np.array(manifest.scaling.scale))
+
+
+def _manifest_of(champion: Path) -> Manifest:
+    needed = (SCORER, Path(PROVENANCE) / "manifest.json", Path(PROVENANCE) / LISTING)
+    if missing := [path.name for path in needed if not (champion / path).exists()]:
+        raise Incomparable(f"the champion comes without {', '.join(missing)}")
+    try:
+        return load_manifest(champion / PROVENANCE)
+    except UserError as error:
+        raise Incomparable(f"the champion's manifest.json {error.what}") from None
+
+
+def _inputs(manifest: Manifest) -> tuple[object, ...]:
+    # an image's range is declared, an array's is what its training records happened to span
+    declared = manifest.value_range if manifest.kind == "image" else None
+    return manifest.kind, manifest.item_shape, manifest.dtype, declared
+
+
+def _describe(manifest: Manifest) -> str:
+    low, high = manifest.value_range
+    span = f" of {low:g} to {high:g}" if manifest.kind == "image" else ""
+    return f"{manifest.kind} {'x'.join(map(str, manifest.item_shape))} {manifest.dtype}{span}"
+
+
+def _require(records: int, kind: str) -> None:
+    if records < FEWEST_RECORDS:
+        what = f"only {records} {kind} test records are new to the champion"
+        raise Incomparable(f"{what}, a match takes {FEWEST_RECORDS}")

@@ -1,0 +1,124 @@
+"""What the stages left, and the proof that dvc.lock describes it: nothing else may be published.
+
+A result is keyed by the digests of its files as dvc.lock has them, so equal bytes are one run and one version,
+whichever commit, door or machine made them.
+"""
+
+import functools
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML, YAMLError
+
+from components.data.splits import Manifest, load_manifest
+from components.params import read_params
+from components.publishing.key import LOCK, CodeState, code_state
+from components.runtime.errors import UserError
+from components.runtime.outputs import ARTIFACTS, read_json
+
+CHAIN = ("train", "threshold", "evaluate", "export")
+# data is not hashed again: it may be large, and a stage that read other data than dvc.lock names left other results
+_UNCHECKED = (str(ARTIFACTS / "ingest"), str(ARTIFACTS / "prepare"))
+
+
+@dataclass(frozen=True)
+class Results:
+    """One pipeline's results, as they lie in artifacts/."""
+
+    stages: dict[str, Any]
+    """dvc.lock's stages."""
+    lock_digest: str
+    variants: tuple[str, ...]
+    leaderboard: dict[str, Any]
+    manifest: Manifest
+    data_digest: str
+    code: CodeState
+
+    @property
+    def winner(self) -> str:
+        """The variant that compare chose."""
+        return self.leaderboard["winner"]
+
+    def variant_key(self, variant: str) -> str:
+        """Content hash of one variant's chain of results."""
+        return self._key(f"{stage}@{variant}" for stage in CHAIN)
+
+    def pipeline_key(self) -> str:
+        """Content hash of all variants' results and their comparison."""
+        return self._key([*(f"{stage}@{variant}" for variant in self.variants for stage in CHAIN), "compare"])
+
+    def _key(self, stages: Iterable[str]) -> str:
+        outs = {out["path"]: out["md5"] for stage in stages for out in self.stages[stage]["outs"]}
+        return hashlib.sha256(json.dumps(outs, sort_keys=True).encode()).hexdigest()
+
+
+def load_results() -> Results:
+    """Read the checkout's results.
+
+    Raises:
+        UserError: results are missing, or differ from what dvc.lock says of them.
+    """
+    params = read_params()
+    variants = tuple(params["variants"])
+    stages = _read_lock()
+    _check(stages, [*(f"{stage}@{variant}" for variant in variants for stage in CHAIN), "compare"], params)
+    config = read_json(ARTIFACTS / "train" / variants[0] / "config.json", f"train@{variants[0]}")
+    return Results(
+        stages,
+        hashlib.sha256(LOCK.read_bytes()).hexdigest(),
+        variants,
+        read_json(ARTIFACTS / "compare/leaderboard.json", "compare"),
+        load_manifest(),
+        config["data_digest"],
+        code_state(),
+    )
+
+
+def _read_lock() -> dict[str, Any]:
+    try:
+        return YAML(typ="safe").load(LOCK.read_text())["stages"]
+    except FileNotFoundError:
+        raise UserError(str(LOCK), "is missing, there are no results to publish", "run `dvc repro` first") from None
+    except (YAMLError, KeyError, TypeError):
+        raise UserError(str(LOCK), "is damaged", "restore it from git, or delete it and run `dvc repro`") from None
+
+
+def _check(stages: dict[str, Any], names: Iterable[str], params: dict[str, Any]) -> None:
+    """Compare params and files with dvc.lock, which is DVC's own rule for "up to date"."""
+    md5 = functools.cache(_md5)
+    for name in names:
+        if name not in stages:
+            raise UserError(str(LOCK), f"has no stage '{name}'", "run `dvc repro` first")
+        stage = stages[name]
+        for key, value in stage.get("params", {}).get("params.yaml", {}).items():
+            if _look_up(params, key) != value:
+                raise UserError(f"params.yaml {key}", f"changed after {name} ran", "run `dvc repro` first")
+        for entry in (*stage.get("deps", ()), *stage.get("outs", ())):
+            if entry["path"].startswith(_UNCHECKED):
+                continue
+            if md5(Path(entry["path"])) != entry["md5"]:
+                what = f"is not the file that {LOCK} names for {name}"
+                raise UserError(entry["path"], what, "run `dvc repro` first")
+
+
+def _look_up(params: dict[str, Any], key: str) -> Any:
+    return functools.reduce(lambda at, part: at.get(part) if isinstance(at, dict) else None, key.split("."), params)
+
+
+def _md5(path: Path) -> str | None:
+    """DVC's digest of a file or folder; None where there is nothing."""
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+        listing = [{"md5": _md5(file), "relpath": file.relative_to(path).as_posix()} for file in files]
+        listing.sort(key=lambda entry: entry["relpath"] or "")
+        digest = hashlib.md5(json.dumps(listing, sort_keys=True).encode(), usedforsecurity=False)
+        return f"{digest.hexdigest()}.dir"
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    except FileNotFoundError:
+        return None

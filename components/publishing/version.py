@@ -1,0 +1,121 @@
+"""A version of the registered model: the winner's scorer.onnx in a small pyfunc, with all it takes to rebuild it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from components.data.splits import PREPARED, load_records
+from components.publishing.key import LOCK, PARAMS
+from components.publishing.listing import LISTING, list_records
+from components.publishing.results import Results
+from components.publishing.runs import REQUIREMENTS, copy_file, provenance, staged
+from components.publishing.store import KEY_TAG, TAG, Store
+from components.runtime.outputs import ARTIFACTS
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.models import ModelSignature
+
+PROVENANCE = "provenance"
+"""Folder of a version, beside the model: dvc.lock, params.yaml, requirements.lock, manifest.json, listing.npy."""
+SCORER = Path("artifacts/scorer.onnx")
+"""Where MLflow puts the graph inside a version."""
+_SCRIPT = Path(__file__).with_name("served_model.py")
+_LONGEST_DESCRIPTION = 5000
+_EXAMPLE_RECORDS = 2
+_NUMPY_TYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(bool)": "bool", "tensor(int64)": "int64"}
+
+
+def find_version(store: Store, results: Results) -> "ModelVersion | None":
+    """The winner's version, if it has been registered."""
+    key = results.variant_key(results.winner)
+    found = store.client.search_model_versions(f"name = '{store.name}' AND tags.`{KEY_TAG}` = '{key}'")
+    return found[0] if found else None
+
+
+def publish_version(store: Store, results: Results, run_id: str) -> "ModelVersion":
+    """Register the winner, with its files under its run."""
+    from mlflow.exceptions import MlflowException
+
+    export = ARTIFACTS / "export" / results.winner
+    with staged() as folder:
+        write_model(folder / "model", export / "scorer.onnx")
+        store.client.log_artifacts(run_id, str(folder))
+    try:
+        store.client.create_registered_model(store.name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    tags = {f"{TAG}variant": results.winner, KEY_TAG: results.variant_key(results.winner)}
+    # the key comes with the version in one call, so no interruption leaves a version that cannot be found again
+    return store.client.create_model_version(
+        store.name,
+        f"{store.client.get_run(run_id).info.artifact_uri}/model",
+        run_id,
+        tags=provenance(results) | tags,
+        description=(export / "card.md").read_text()[:_LONGEST_DESCRIPTION],
+    )
+
+
+def adopt_commit(store: Store, results: Results, version: "ModelVersion") -> bool:
+    """Give a version made by uncommitted code the commit that now makes the same files; tell whether it is clean.
+
+    A clean version keeps its commit, whatever the checkout looks like by now.
+    """
+    if version.tags.get(f"{TAG}dirty") != "true":
+        return True
+    if results.code.dirty:
+        return False
+    with staged() as folder:
+        _write_provenance(folder / "model")
+        store.client.log_artifacts(version.run_id, str(folder))
+    # "dirty" goes last: until then the next run does all of it again
+    for tag, value in sorted(provenance(results).items(), key=lambda item: item[0].endswith("dirty")):
+        store.client.set_model_version_tag(store.name, version.version, tag, value)
+    return True
+
+
+def write_model(folder: Path, scorer: Path) -> None:
+    """Write an MLflow model: graph, script, signature, input example, pinned requirements, and where it comes from."""
+    import mlflow
+    import onnxruntime
+    import pandas as pd
+
+    with staged() as plain:
+        copy_file(scorer, plain / scorer.name)
+        mlflow.pyfunc.save_model(
+            folder,
+            python_model=_SCRIPT,
+            artifacts={"scorer": str(plain / scorer.name)},
+            signature=signature_of(scorer),
+            input_example=np.array(load_records("test")[:_EXAMPLE_RECORDS]),
+            # given, so that MLflow does not run the model in a second process to find out
+            pip_requirements=[f"{m.__name__}=={m.__version__}" for m in (mlflow, np, onnxruntime, pd)],
+        )
+    _write_provenance(folder)
+
+
+def signature_of(scorer: Path) -> "ModelSignature":
+    """The graph's own inputs and outputs, with the batch left open, and the list of outputs as a parameter."""
+    import onnxruntime
+    from mlflow.models import ModelSignature
+    from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
+
+    session = onnxruntime.InferenceSession(scorer, providers=["CPUExecutionProvider"])
+
+    def spec(value: onnxruntime.NodeArg, name: str | None) -> TensorSpec:
+        return TensorSpec(np.dtype(_NUMPY_TYPES[value.type]), (-1, *value.shape[1:]), name)
+
+    (records,), outputs = session.get_inputs(), session.get_outputs()
+    return ModelSignature(
+        inputs=Schema([spec(records, None)]),  # without a name, clients send the array as it is
+        outputs=Schema([spec(output, output.name) for output in outputs]),
+        params=ParamSchema([ParamSpec("outputs", "string", [output.name for output in outputs], shape=(-1,))]),
+    )
+
+
+def _write_provenance(model: Path) -> None:
+    for path in (LOCK, PARAMS, REQUIREMENTS, PREPARED / "manifest.json"):
+        copy_file(path, model / PROVENANCE / path.name)
+    np.save(model / PROVENANCE / LISTING, list_records(), allow_pickle=False)

@@ -1,0 +1,91 @@
+"""A Prefect server for the length of one flow, for when no PREFECT_API_URL names a lasting one.
+
+Prefect can start one by itself, but only once Prefect is imported, on a port that another process may take meanwhile,
+and a flow that is killed leaves it behind with its hand on the database. This one starts while Prefect is still being
+imported, is given a port that is already bound, and ends with its flow. Its history stays in PREFECT_HOME:
+`PREFECT_HOME=.prefect prefect server start` shows it.
+"""
+
+import atexit
+import os
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+from components.runtime.errors import UserError
+from flows.running.children import end_with_flow
+
+LOG = "server.log"
+_GRACE = 60.0  # seconds to end in: the first start migrates the database, which must not be cut in two
+
+
+def start_temporary_server() -> None:
+    """Start one and name it in PREFECT_API_URL; it ends when this process does.
+
+    Must run before Prefect is imported: what is registered first for the end of the process comes last, and Prefect
+    sends its last logs there.
+
+    Raises:
+        UserError: it did not start.
+    """
+    home = Path(os.environ["PREFECT_HOME"])
+    server, url = launch(home)
+    atexit.register(_stop, server)
+    os.environ["PREFECT_API_URL"] = url
+    os.environ["PREFECT_UI_URL"] = ""  # it serves no pages: no link to one in the log
+    import prefect.main  # noqa: F401 - 2 s that pass while the server starts
+
+    wait_for(url, home / LOG)
+
+
+def launch(home: Path) -> tuple["subprocess.Popen[bytes]", str]:
+    """Start a server with its database in `home`; returns at once, with the address of its API."""
+    home.mkdir(parents=True, exist_ok=True)
+    with socket.create_server(("127.0.0.1", 0)) as listener, (home / LOG).open("w") as output:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
+        server = subprocess.Popen(
+            [sys.executable, "-m", "flows.running.server", str(listener.fileno())],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            pass_fds=[listener.fileno()],
+            env={**os.environ, "PREFECT_HOME": str(home), "PREFECT__SERVER_EPHEMERAL": "1"},
+            start_new_session=True,
+        )
+    return server, url
+
+
+def _stop(server: "subprocess.Popen[bytes]") -> None:
+    server.terminate()
+    try:
+        server.wait(_GRACE)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
+    server.stdin.close()
+
+
+def wait_for(url: str, log: Path) -> None:
+    """Ask once: the port listens already, so the answer comes when the server can give it, or fails when it ends."""
+    limit = int(os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"])
+    try:
+        urllib.request.urlopen(f"{url}/health", timeout=limit).close()  # noqa: S310 - http, our own
+    except OSError as error:
+        what = f"Prefect's temporary server did not start ({error})"
+        raise UserError(str(log), what, "read that log, then run again") from None
+
+
+def main() -> None:
+    """In the child: serve on the socket that was handed down."""
+    end_with_flow(_GRACE)
+    import uvicorn
+    from prefect.server.api.server import create_app
+
+    config = uvicorn.Config(create_app, factory=True, log_level="error", lifespan="on")
+    uvicorn.Server(config).run(sockets=[socket.socket(fileno=int(sys.argv[1]))])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""Run one stage in a child process and sort what came of it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from components.runtime.errors import EXIT_USER_ERROR
+from flows.running.children import Children
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a stage, or of another child."""
+
+    kind: Literal["ran", "unchanged", "user_error", "failed", "fault", "timed_out"]
+    """`user_error`: the user must mend something; `fault`: the machine failed, trying again may help;
+    `failed`: a fault of ours."""
+    detail: str = ""
+    """One line for the operator."""
+    changed: bool = False
+    """Whether an output differs from what it was: if not, nothing that only waited for it has to run."""
+
+    @property
+    def is_well(self) -> bool:
+        """Whether what comes next may start."""
+        return self.kind in ("ran", "unchanged")
+
+
+class LastLines:
+    """Passes lines on and keeps those that explain a failure."""
+
+    def __init__(self, log: Callable[[str], object]) -> None:
+        self._log = log
+        self._last = ""
+        self._error = ""
+
+    def __call__(self, line: str) -> None:
+        """Take one line of output."""
+        self._log(line)
+        self._last = line
+        if line.startswith("error: "):
+            self._error = line
+
+    def explain(self, outcome: Outcome) -> Outcome:
+        """Add to a failure what its output says: the line `error: …`, or the one that ends a traceback."""
+        if outcome.kind == "user_error":
+            return Outcome("user_error", outcome.detail or self._error or "error: without a word")
+        if outcome.kind == "failed":
+            return Outcome("failed", ": ".join(filter(None, (outcome.detail, self._last))))
+        return outcome
+
+
+def run_stage(
+    children: Children,
+    name: str,
+    log: Callable[[str], object],
+    force: bool = False,
+    environment: Mapping[str, str] | None = None,
+    timeout: float | None = None,
+) -> Outcome:
+    """Reproduce one stage; its upstream stages must be done."""
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as answer:
+        try:
+            command = [sys.executable, "-m", "flows.running.one_stage", name, str(writing), *(["--force"] * force)]
+            outcome, lines = _run(children, command, log, environment, timeout, pass_fds=[writing])
+        finally:
+            os.close(writing)
+        said = answer.read()
+    if outcome.kind == "timed_out" or not said:
+        return outcome
+    return lines.explain(Outcome(**json.loads(said)))
+
+
+def run_module(children: Children, module: str, log: Callable[[str], object], timeout: float | None = None) -> Outcome:
+    """Run `python -m MODULE`, an act outside the graph."""
+    return _run(children, [sys.executable, "-m", module], log, None, timeout)[0]
+
+
+def _run(
+    children: Children,
+    command: Sequence[str],
+    log: Callable[[str], object],
+    environment: Mapping[str, str] | None,
+    timeout: float | None,
+    pass_fds: Sequence[int] = (),
+) -> tuple[Outcome, LastLines]:
+    lines = LastLines(log)
+    try:
+        status = children.run(command, lines, environment, timeout, pass_fds)
+    except subprocess.TimeoutExpired:
+        return Outcome("timed_out", f"took longer than {timeout:g} s and was ended (--timeout)"), lines
+    if status == 0:
+        return Outcome("ran", changed=True), lines
+    if status == EXIT_USER_ERROR:
+        return lines.explain(Outcome("user_error")), lines
+    if status < 0:
+        return Outcome("fault", f"killed by {signal.Signals(-status).name}"), lines
+    return lines.explain(Outcome("failed", f"exit code {status}")), lines

@@ -1,0 +1,122 @@
+"""The edge to Prefect: children become tasks, outcomes become states.
+
+Prefect takes 2 s to import, and a flow that finds nothing to do needs none of it: it is imported in functions.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from components.runtime.errors import EXIT_USER_ERROR, UserError
+from flows.running.children import Stopped
+from flows.running.stage import Outcome
+
+if TYPE_CHECKING:
+    from prefect import Task
+    from prefect.client.schemas.objects import State, TaskRun
+    from prefect.futures import PrefectFuture
+
+UNCHANGED = "Unchanged"
+USER_ERROR = "UserError"
+FAULT = "Fault"
+RETRY_SECONDS = 5
+Log = Callable[[str], object]
+
+
+def submit(
+    name: str,
+    act: Callable[[Log], Outcome],
+    retries: int,
+    after: "Iterable[PrefectFuture[State]]" = (),
+) -> "PrefectFuture[State]":
+    """Submit one child as the task `name`; `act` gets the task's log, `after` draws the edges in Prefect's UI."""
+    from prefect import get_run_logger, task
+    from prefect.cache_policies import NO_CACHE
+
+    def run() -> "State":
+        return as_state(lambda: act(get_run_logger().info))
+
+    logging.getLogger("prefect.task_runs").addFilter(_without_empty_traceback)
+    return task(
+        run,
+        name=name,
+        task_run_name=name,
+        retries=retries,
+        retry_delay_seconds=RETRY_SECONDS,
+        retry_condition_fn=_may_retry,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+    ).submit(wait_for=list(after))
+
+
+def as_state(act: Callable[[], Outcome]) -> "State":
+    """The state that an outcome stands for; its name tells operators, and retries, what kind of failure it is."""
+    from prefect.states import Cancelled, Completed, Failed
+
+    try:
+        outcome = act()
+    except Stopped:
+        return Cancelled(message="ended with the flow")
+    if outcome.is_well:
+        return (
+            Completed(message=outcome.detail) if outcome.changed else Completed(name=UNCHANGED, message=outcome.detail)
+        )
+    name = {"user_error": USER_ERROR, "fault": FAULT, "timed_out": "TimedOut"}.get(outcome.kind)
+    return Failed(name=name, message=outcome.detail)
+
+
+def log(line: str) -> None:
+    """A line in the log of the flow."""
+    from prefect import get_run_logger
+
+    get_run_logger().info(line)
+
+
+def final_state(future: "PrefectFuture[State]") -> "State":
+    """The state of a task that is done."""
+    future.wait()
+    return future.state
+
+
+def done(message: str) -> "State":
+    """The state of a flow that leaves everything up to date."""
+    from prefect.states import Completed
+
+    return Completed(message=message)
+
+
+def refused(error: UserError) -> "State":
+    """The state of a flow that could not begin."""
+    from prefect.states import Failed
+
+    return Failed(name=USER_ERROR, message=f"error: {error}")
+
+
+def failed_flow(failed: "dict[str, State]", not_run: Iterable[str]) -> "State":
+    """The state of a flow in which tasks failed: who is concerned, then what to mend."""
+    from prefect.states import Failed
+
+    concerned = f"failed: {', '.join(failed)}; not run: {', '.join(not_run) or 'nothing else'}"
+    lines = dict.fromkeys(
+        state.message if state.name == USER_ERROR else f"{name}: {state.message}" for name, state in failed.items()
+    )
+    only_users = all(state.name == USER_ERROR for state in failed.values())
+    return Failed(name=USER_ERROR if only_users else None, message="\n".join([concerned, *lines]))
+
+
+def exit_code(state: "State") -> int:
+    """The exit code of a flow that ended in `state`."""
+    if state.is_completed():
+        return 0
+    return EXIT_USER_ERROR if state.name == USER_ERROR else 1
+
+
+def _may_retry(_task: "Task[..., State]", _run: "TaskRun", state: "State") -> bool:
+    return getattr(state.data, "name", None) == FAULT  # Prefect wraps the state that the task returned
+
+
+def _without_empty_traceback(record: logging.LogRecord) -> bool:
+    """Prefect asks for a traceback where a task returned a failed state, and would print `NoneType: None`."""
+    if record.exc_info == (None, None, None):
+        record.exc_info = None
+    return True

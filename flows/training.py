@@ -1,0 +1,138 @@
+"""Train, judge and publish whatever is stale: DVC says what and after what, Prefect when and where.
+
+In: dvc.yaml, params.yaml, dvc.lock. Out: artifacts/, dvc.lock, a version in the registry.
+    python -m flows.training [--jobs N] [--refresh] [--retries N] [--timeout SECONDS] [--per-gpu N] [--wait]
+Exit code 0: everything is up to date and published. 2: something the user can mend, told in a line `error: …`.
+1: a fault of ours or of the machine. What is done stays done: running again continues.
+"""
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from components.publishing.key import is_published
+from components.runtime.errors import UserError, run_main
+from flows.running import tasks
+from flows.running.artifacts import show_results
+from flows.running.children import Children, leave_on_sigterm
+from flows.running.graph import Plan, open_repo, read_plan
+from flows.running.lock import one_flow
+from flows.running.options import parser
+from flows.running.prune import prune, tidy_lock_file
+from flows.running.server import start_temporary_server
+from flows.running.slots import Slots, default_jobs, visible_devices
+from flows.running.stage import Outcome, run_module, run_stage
+from flows.running.validation import checking_params
+from flows.running.walk import walk
+
+if TYPE_CHECKING:
+    from prefect import Flow
+    from prefect.client.schemas.objects import State
+    from prefect.futures import PrefectFuture
+
+PUBLISH = "components.register"
+
+
+def make_plan(refresh: bool) -> Plan:
+    """Check params, remove what they no longer name, and ask DVC once what is stale."""
+    with checking_params() as finish_check, open_repo() as repo:
+        _ = repo.index  # DVC reads its graph while params are being checked
+        finish_check()
+        for name in prune(repo):
+            print(f"removed {name}: params.yaml no longer names it", flush=True)
+        return read_plan(repo, refresh)
+
+
+def run_stages(
+    plan: Plan, children: Children, jobs: int, retries: int, timeout: float | None, per_gpu: int
+) -> "dict[str, State]":
+    """One task per stage of the plan; returns the states of those that failed."""
+    futures: dict[str, PrefectFuture[State]] = {}
+    ended: dict[str, State] = {}
+    slots = Slots(visible_devices(), per_gpu)
+
+    def submit(name: str) -> "PrefectFuture[State]":
+        upstream = plan.upstream[name]
+        # visited only because of its upstream, which came out as it was: DVC need not be asked again
+        idle = name not in {*plan.stale, *plan.forced} and all(ended[up].name == tasks.UNCHANGED for up in upstream)
+
+        def act(log: tasks.Log) -> Outcome:
+            if idle:
+                return Outcome("unchanged", "what it depends on came out the same")
+            with slots.take() as environment:
+                return run_stage(children, name, log, name in plan.forced, environment, timeout)
+
+        futures[name] = tasks.submit(name, act, retries, after=[futures[up] for up in upstream])
+        return futures[name]
+
+    def went_well(name: str, future: "PrefectFuture[State]") -> bool:
+        ended[name] = tasks.final_state(future)
+        return ended[name].is_completed()
+
+    walk(plan.upstream, jobs, submit, went_well)
+    return {name: state for name, state in ended.items() if not state.is_completed()}
+
+
+def train(
+    jobs: int = 0,
+    refresh: bool = False,
+    retries: int = 1,
+    timeout: float | None = None,
+    per_gpu: int = 1,
+    wait: bool = False,
+) -> "State":
+    """Run the stages that are stale or downstream of one, side by side, and publish what they made.
+
+    Args:
+        jobs: stages that run at once; 0 is as many as the CPUs allow with params.yaml's `threads` for each.
+        refresh: also run the stages that fetch data, because DVC cannot see whether their source has changed.
+        retries: further attempts after a fault of the machine: a child that was killed, DVC's locks, caches, remotes.
+        timeout: seconds that one stage may take.
+        per_gpu: stages that share one GPU.
+        wait: wait for another flow in this checkout instead of giving up.
+    """
+    try:
+        with one_flow(wait), Children() as children:
+            plan = make_plan(refresh)
+            tasks.log(plan.in_words())
+            failed = run_stages(plan, children, jobs or default_jobs(), retries, timeout, per_gpu)
+            with open_repo() as repo:
+                tidy_lock_file(repo)  # whatever finished first, the file has one order
+            if failed:
+                return tasks.failed_flow(failed, not_run=[*plan.downstream(set(failed)), PUBLISH])
+            show_results()
+            if not is_published():
+                publishing = tasks.submit(PUBLISH, lambda log: run_module(children, PUBLISH, log, timeout), retries)
+                if not (state := tasks.final_state(publishing)).is_completed():
+                    return tasks.failed_flow({PUBLISH: state}, not_run=[])
+            return tasks.done("every stage is up to date, and what they made is published")
+    except UserError as error:
+        return tasks.refused(error)
+
+
+def training_flow() -> "Flow[..., State]":
+    """`train` as Prefect's flow, for the command line and for deployments."""
+    from prefect import flow
+
+    return flow(train, name="training", persist_result=False)
+
+
+def main() -> None:
+    """Look first: without anything to do, and without a server that keeps a record of it, Prefect is not needed."""
+    options = vars(parser("flows.training", train).parse_args())
+    leave_on_sigterm()
+    with one_flow(options["wait"]):
+        plan = make_plan(options["refresh"])
+    if "PREFECT_API_URL" not in os.environ:
+        if not plan.upstream and is_published():
+            print("nothing to do: every stage is up to date, and what they made is published")
+            return
+        start_temporary_server()
+    state = training_flow()(**options, return_state=True)
+    if not state.is_completed():
+        print(state.message, file=sys.stderr)
+    raise SystemExit(tasks.exit_code(state))
+
+
+if __name__ == "__main__":
+    run_main(main)

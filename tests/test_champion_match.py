@@ -1,0 +1,127 @@
+"""The champion match: fair (only records new to the champion, the same for both) and with an honest interval.
+
+References: squared errors by NumPy from onnxruntime's reconstructions, AUROC by scikit-learn.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from publications import MLFLOWS_OWN, SCORER, rewrite, write_scorer
+from sklearn.metrics import roc_auc_score
+
+from components.data.splits import load_anomalous, load_manifest
+from components.publishing.listing import digest_records, list_records, was_fitted
+from components.publishing.match import Incomparable, Match, auroc_difference, play
+from components.publishing.version import write_model
+
+pytestmark = [pytest.mark.filterwarnings(warning) for warning in MLFLOWS_OWN]
+PREPARED = Path("artifacts/prepare")
+
+
+@pytest.fixture
+def champion(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A version of middling quality; the checkout it comes from is the working directory."""
+    monkeypatch.chdir(checkout)
+    write_model(tmp_path / "champion", write_scorer(12))
+    return tmp_path / "champion"
+
+
+def match(champion: Path, size: int = 20, rule: str = "mse_ratio_to_pca") -> Match:
+    return play(champion, write_scorer(size), rule, 200, 0)
+
+
+def replace_records(name: str, records: np.ndarray) -> None:
+    path = PREPARED / f"{name}.npy"
+    path.unlink()
+    np.save(path, records)
+
+
+def normal_rows() -> np.ndarray:
+    return np.flatnonzero(~load_anomalous("test", load_manifest()))
+
+
+def error(scorer: Path, records: np.ndarray) -> float:
+    (x_hat,) = onnxruntime.InferenceSession(scorer).run(["reconstruction"], {"input": records})
+    return float(np.square(x_hat - records / 16).mean())
+
+
+def test_the_difference_is_the_share_of_the_champions_error_that_is_saved(champion: Path) -> None:
+    found = match(champion)
+    records = np.load(PREPARED / "test.npy")[normal_rows()]
+    expected = 1 - error(SCORER, records) / error(champion / "artifacts/scorer.onnx", records)
+    assert found.difference == pytest.approx(expected, rel=1e-5)
+    assert 0 < found.low < found.difference < found.high < 1
+    assert (found.records, found.excluded) == (len(records), 0)
+    assert f"squared error -{expected:.1%} [" in str(found)
+
+
+def test_a_worse_challenger_and_the_champion_itself(champion: Path) -> None:
+    assert match(champion, 6).high < 0
+    same = match(champion, 12)
+    assert (same.difference, same.low, same.high) == pytest.approx((0, 0, 0), abs=1e-6)
+
+
+def test_both_are_judged_in_the_challengers_units(champion: Path) -> None:
+    fair = match(champion)
+    write_scorer(12, champion / "artifacts/scorer.onnx", scale=64)
+    rewrite(champion / "provenance/manifest.json", scaling={"shift": [0.0], "scale": [64.0]})
+    assert match(champion).difference == pytest.approx(fair.difference, rel=1e-4)
+
+
+def test_records_that_the_champion_was_fitted_to_do_not_count(champion: Path) -> None:
+    whole = match(champion)
+    records, rows = np.load(PREPARED / "test.npy"), normal_rows()
+    records[rows[:50]] = np.load(PREPARED / "calibration.npy")[:50]
+    replace_records("test", records)
+    part = match(champion)
+    assert (part.excluded, part.records) == (50, whole.records - 50)
+    records[rows] = np.load(PREPARED / "train.npy")[: len(rows)]
+    replace_records("test", records)
+    with pytest.raises(Incomparable, match="only 0 normal test records are new to the champion, a match takes 30"):
+        match(champion)
+
+
+def test_other_inputs_are_no_match(champion: Path) -> None:
+    rewrite(champion / "provenance/manifest.json", item_shape=[1, 16, 16])
+    text = (
+        r"it takes other inputs \(image 1x8x8 uint8 of 0 to 16\) than the champion \(image 1x16x16 uint8 of 0 to 16\)"
+    )
+    with pytest.raises(Incomparable, match=text):
+        match(champion)
+    (champion / "provenance/listing.npy").unlink()
+    with pytest.raises(Incomparable, match=r"the champion comes without listing\.npy"):
+        match(champion)
+
+
+def test_by_auroc_the_scores_are_compared(champion: Path) -> None:
+    found = match(champion, rule="auroc")
+    records, anomalous = np.load(PREPARED / "test.npy"), load_anomalous("test", load_manifest())
+    before, after = (
+        onnxruntime.InferenceSession(path).run(["score"], {"input": records})[0]
+        for path in (champion / "artifacts/scorer.onnx", SCORER)
+    )
+    assert found.difference == pytest.approx(roc_auc_score(anomalous, after) - roc_auc_score(anomalous, before))
+    assert found.low < found.difference < found.high and "AUROC" in str(found)
+
+
+def test_auroc_difference_is_exact_with_ties_and_paired() -> None:
+    generator = np.random.default_rng(3)
+    anomalous = np.arange(300) % 3 == 0
+    champion, challenger = (np.round(generator.normal(anomalous * shift), 1) for shift in (0.5, 2.0))
+    found = auroc_difference(champion, challenger, anomalous, 200, 0)
+    assert found.value == pytest.approx(roc_auc_score(anomalous, challenger) - roc_auc_score(anomalous, champion))
+    assert 0 < found.low < found.value < found.high
+    same = auroc_difference(champion, champion, anomalous, 50, 0)
+    assert (same.value, same.low, same.high) == (0, 0, 0)
+
+
+def test_records_are_recognised_in_any_split_and_order(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(checkout)
+    listing = list_records()
+    for split, fitted in {"train": True, "validation": True, "calibration": True, "test": False}.items():
+        records = np.load(PREPARED / f"{split}.npy")[::-1]
+        assert (was_fitted(listing, digest_records(records)) == fitted).all(), split
+    assert not was_fitted(listing, digest_records(np.full((1, 1, 8, 8), 255, np.uint8))).any()
+    assert (np.diff(listing["digest"].astype(float)) >= 0).all() and listing.itemsize == 9
