@@ -141,14 +141,12 @@ def _check_filled(dealt: Dealt, anomalous: np.ndarray, fractions: dict[str, floa
 
 
 def _write_rows(path: Path, records: _Concatenated, rows: np.ndarray) -> None:
-    shape = (len(rows), *records.item_shape)
-    out = np.lib.format.open_memmap(path, mode="w+", dtype=records.dtype, shape=shape) if len(rows) else None
-    if out is None:
-        np.save(path, np.empty(shape, records.dtype))
-        return
-    for low in range(0, len(rows), BLOCK):
-        out[low : low + BLOCK] = records.take(rows[low : low + BLOCK])
-    out.flush()
+    """Write a .npy file block by block; through a file and not a mapping, which a full disk would end by a signal."""
+    head = {"descr": np.lib.format.dtype_to_descr(records.dtype), "fortran_order": False}
+    with path.open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, head | {"shape": (len(rows), *records.item_shape)})
+        for low in range(0, len(rows), BLOCK):
+            stream.write(np.ascontiguousarray(records.take(rows[low : low + BLOCK])).data)
 
 
 def _scaling(raw: sources.RawData, train: np.ndarray) -> tuple[Scaling, list[float]]:

@@ -19,7 +19,7 @@ from flows.running.graph import Plan, open_repo, read_plan
 from flows.running.lock import one_flow
 from flows.running.options import parser
 from flows.running.prune import prune, tidy_lock_file
-from flows.running.server import start_temporary_server
+from flows.running.server import check_lasting_server, start_temporary_server
 from flows.running.slots import Slots, default_jobs, visible_devices
 from flows.running.stage import Outcome, run_module, run_stage
 from flows.running.validation import checking_params
@@ -60,7 +60,7 @@ def run_stages(
             if idle:
                 return Outcome("unchanged", "what it depends on came out the same")
             with slots.take() as environment:
-                return run_stage(children, name, log, name in plan.forced, environment, timeout)
+                return run_stage(children, name, plan.digests[name], log, name in plan.forced, environment, timeout)
 
         futures[name] = tasks.submit(name, act, retries, after=[futures[up] for up in upstream])
         return futures[name]
@@ -123,11 +123,13 @@ def main() -> None:
     leave_on_sigterm()
     with one_flow(options["wait"]):
         plan = make_plan(options["refresh"])
-    if "PREFECT_API_URL" not in os.environ:
-        if not plan.upstream and is_published():
-            print("nothing to do: every stage is up to date, and what they made is published")
-            return
+    if "PREFECT_API_URL" in os.environ:
+        check_lasting_server()
+    elif plan.upstream or not is_published():
         start_temporary_server()
+    else:
+        print("nothing to do: every stage is up to date, and what they made is published")
+        return
     state = training_flow()(**options, return_state=True)
     if not state.is_completed():
         print(state.message, file=sys.stderr)

@@ -11,7 +11,7 @@ from toy_project import ToyProject
 from flows.running.graph import open_repo
 from flows.running.prune import prune, tidy_lock_file
 
-pytestmark = pytest.mark.filterwarnings("default:_NoneStep.value:DeprecationWarning")  # DVC's, about itself
+pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")  # DVC's, about itself
 
 
 def repro(toy: ToyProject, *arguments: str) -> None:

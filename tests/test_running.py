@@ -26,7 +26,7 @@ from flows.running.validation import checking_params
 from flows.running.walk import walk
 
 # DVC's own graph code, which warns about itself when it runs in the process of the tests
-pytestmark = pytest.mark.filterwarnings("default:_NoneStep.value:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")
 DIAMOND = {"top": (), "left": ("top",), "right": ("top",), "deep": ("left",), "bottom": ("deep", "right")}
 
 
@@ -79,7 +79,7 @@ def test_walk_leaves_out_what_stands_behind_a_failure_and_nothing_else() -> None
 
     walk(DIAMOND, 4, submit, lambda _, future: future.result())
     assert sorted(visited) == ["left", "right", "top"]
-    assert Plan(DIAMOND, {}, frozenset(), 5).downstream({"left"}) == ["deep", "bottom"]
+    assert Plan(DIAMOND, {}, frozenset(), {}, 5).downstream({"left"}) == ["deep", "bottom"]
 
 
 def test_slots_give_each_place_once_and_wait_for_a_free_one() -> None:
@@ -153,9 +153,10 @@ def test_outcomes_of_a_stage_tell_the_users_faults_from_the_machines_and_from_ou
 ) -> None:
     def run(control: str, **options: object) -> Outcome:
         toy.control("ingest", control)
-        return run_stage(children, "ingest", lines.append, **options)
+        return run_stage(children, "ingest", before, lines.append, **options)
 
     lines: list[str] = []
+    before = plan().digests["ingest"]
     mistake = "print('error: ingest.path: is missing; set it', file=sys.stderr); sys.exit(2)"
     assert run(mistake) == Outcome("user_error", "error: ingest.path: is missing; set it")
     assert run("raise ValueError('odd')") == Outcome("failed", "exit code 1: ValueError: odd")
@@ -166,6 +167,7 @@ def test_outcomes_of_a_stage_tell_the_users_faults_from_the_machines_and_from_ou
     lines.clear()
     assert run("") == Outcome("ran", changed=True)
     assert lines == ["ingest at work"]
+    before = plan().digests["ingest"]
     assert run("") == Outcome("unchanged")
     assert run("", force=True) == Outcome("ran", changed=False)
     assert run_module(children, "components.register", lines.append).is_well
@@ -174,7 +176,9 @@ def test_outcomes_of_a_stage_tell_the_users_faults_from_the_machines_and_from_ou
 def test_the_plan_is_what_dvc_calls_stale_and_all_that_stands_behind_it(toy: ToyProject, children: Children) -> None:
     assert list(plan().upstream) == ["ingest", "prepare", "train@a", "train@b", "judge@a", "judge@b", "compare"]
     subprocess.run([Path(sys.executable).with_name("dvc"), "repro", "-q"], check=True, env=fresh_environment())
-    assert plan() == Plan({}, {}, frozenset(), 7)
+    done = plan()
+    assert (done.upstream, done.stale, done.forced, done.total) == ({}, {}, frozenset(), 7)
+    assert done.in_words() == "all 7 stages are up to date"
     assert plan(refresh=True).forced == {"ingest"}
     toy.write("params.yaml", toy.read("params.yaml").replace("b: {model: x}", "b: {model: y}"))
     changed = plan()
@@ -230,7 +234,7 @@ def test_a_broken_graph_is_the_users_and_named(toy: ToyProject) -> None:
 
 def test_children_die_with_a_flow_that_is_killed(toy: ToyProject) -> None:
     toy.control("ingest", "open('pids', 'w').write(f'{os.getpid()} {os.getppid()}'); time.sleep(60)")
-    code = "from flows.running import stage, children\nstage.run_stage(children.Children(), 'ingest', print)"
+    code = "from flows.running import stage, children\nstage.run_stage(children.Children(), 'ingest', {}, print)"
     flow = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, env=fresh_environment())
     assert wait_until(lambda: toy.read("pids"))
     flow.send_signal(signal.SIGKILL)
@@ -238,4 +242,4 @@ def test_children_die_with_a_flow_that_is_killed(toy: ToyProject) -> None:
     assert wait_until(lambda: not any(is_alive(int(pid)) for pid in toy.read("pids").split()))
     toy.control("ingest", "")
     with Children() as children:
-        assert run_stage(children, "ingest", print) == Outcome("ran", changed=True)
+        assert run_stage(children, "ingest", {}, print) == Outcome("ran", changed=True)

@@ -20,7 +20,6 @@ from toy_project import ToyProject, children_of, is_alive, wait_until
 
 from flows.running import server as temporary
 
-pytestmark = pytest.mark.xdist_group("prefect")  # one server for all of them
 CHAIN = ["ingest", "prepare", "train@a", "train@b", "judge@a", "judge@b", "compare"]
 
 
@@ -199,6 +198,13 @@ def test_wrong_options_are_refused(toy: ToyProject, arguments: list[str], messag
     refused = toy.run("flows.training", *arguments)
     assert refused.returncode == 2
     assert message in refused.stderr
+
+
+def test_a_server_that_does_not_answer_is_named(toy: ToyProject) -> None:
+    refused = toy.run("flows.training", environment={"PREFECT_API_URL": "http://127.0.0.1:9/api"})
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("error: PREFECT_API_URL: no Prefect server answers at http://127.0.0.1:9/api (")
+    assert len(refused.stderr.splitlines()) == 1
 
 
 def test_wrong_params_stop_the_flow_before_anything_is_touched(toy: ToyProject) -> None:

@@ -25,6 +25,8 @@ class Plan:
     """Each stage that is stale by itself, then the reason; the others are visited because of these."""
     forced: frozenset[str]
     """Stages to run even if nothing about them changed."""
+    digests: dict[str, dict[str, str | None]]
+    """Each stage, then the paths of its outputs with their digests in dvc.lock."""
     total: int
     """Stages of the whole graph."""
 
@@ -91,6 +93,7 @@ def read_plan(repo: "Repo", refresh: bool) -> Plan:
         upstream={name: tuple(up for up in upstream[name] if up in visited) for name in upstream if name in visited},
         stale=stale,
         forced=forced,
+        digests={stage.addressing: {str(out): out.hash_info.value for out in stage.outs} for stage in stages},
         total=len(stages),
     )
 

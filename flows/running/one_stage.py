@@ -31,19 +31,16 @@ def main() -> None:
 
 
 def reproduce(name: str, force: bool) -> dict[str, Any]:
-    """What `Outcome` in stage.py holds, as plain data."""
-    from dvc.repo import Repo, lock_repo
+    """What `run_stage` in stage.py reads: a kind, and the outputs' digests or what went wrong."""
+    from dvc.repo import Repo
 
     logging.getLogger("dvc").setLevel(logging.ERROR)
     logging.getLogger("dvc.stage.cache").setLevel(logging.INFO)  # "is cached - skipping run" is news to an operator
     try:
-        # DVC rewrites dvc.lock in place: only who holds its lock may read it
-        with Repo(".", _wait_for_lock=True) as repo, lock_repo(repo):
-            (stage,) = repo.stage.collect(name)
-            before = {str(out): out.hash_info for out in stage.outs}
+        with Repo(".", _wait_for_lock=True) as repo:
             done = repo.reproduce(name, single_item=True, force=force)
-            after = {str(out): out.hash_info for stage in done for out in stage.outs} or before
-            return {"kind": "ran" if done else "unchanged", "changed": before != after}
+            outs = {str(out): out.hash_info.value for stage in done for out in stage.outs}
+            return {"kind": "ran" if done else "unchanged", "outs": outs}
     except Exception as error:  # noqa: BLE001 - every way to fail is sorted here, and nowhere else
         return _sort(error)
 

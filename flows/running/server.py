@@ -11,6 +11,7 @@ import os
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -38,6 +39,22 @@ def start_temporary_server() -> None:
     import prefect.main  # noqa: F401 - 2 s that pass while the server starts
 
     wait_for(url, home / LOG)
+
+
+def check_lasting_server() -> None:
+    """Ask the server that PREFECT_API_URL names for a sign of life.
+
+    Raises:
+        UserError: it gives none.
+    """
+    url = os.environ["PREFECT_API_URL"].rstrip("/")
+    try:
+        urllib.request.urlopen(f"{url}/health", timeout=30).close()  # noqa: S310 - what the operator wrote
+    except urllib.error.HTTPError:
+        pass  # it answers; what it thinks of us Prefect will say
+    except (OSError, ValueError) as error:
+        what = f"no Prefect server answers at {url} ({error})"
+        raise UserError("PREFECT_API_URL", what, "start it, or unset the variable for a temporary one") from None
 
 
 def launch(home: Path) -> tuple["subprocess.Popen[bytes]", str]:

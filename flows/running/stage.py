@@ -58,23 +58,27 @@ class LastLines:
 def run_stage(
     children: Children,
     name: str,
+    before: Mapping[str, str | None],
     log: Callable[[str], object],
     force: bool = False,
     environment: Mapping[str, str] | None = None,
     timeout: float | None = None,
 ) -> Outcome:
-    """Reproduce one stage; its upstream stages must be done."""
+    """Reproduce one stage; its upstream stages must be done. `before` holds the digests that its outputs had."""
     reading, writing = os.pipe()
-    with os.fdopen(reading) as answer:
+    with os.fdopen(reading) as channel:
         try:
             command = [sys.executable, "-m", "flows.running.one_stage", name, str(writing), *(["--force"] * force)]
             outcome, lines = _run(children, command, log, environment, timeout, pass_fds=[writing])
         finally:
             os.close(writing)
-        said = answer.read()
+        said = channel.read()
     if outcome.kind == "timed_out" or not said:
         return outcome
-    return lines.explain(Outcome(**json.loads(said)))
+    answer = json.loads(said)
+    if "outs" in answer:
+        return Outcome(answer["kind"], changed=answer["kind"] == "ran" and answer["outs"] != before)
+    return lines.explain(Outcome(**answer))
 
 
 def run_module(children: Children, module: str, log: Callable[[str], object], timeout: float | None = None) -> Outcome:
