@@ -3,6 +3,8 @@
 PYTHON ?= python3
 UV_VERSION := 0.13.9
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# DVC's memory of digests, by default in /var/tmp
+export DVC_SITE_CACHE_DIR := $(CURDIR)/.dvc/tmp/site
 # bytecode makes every import twice as fast, and stages are processes
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -25,7 +27,7 @@ setup: .venv/.installed ## install exactly what requirements.lock names into .ve
 
 test: setup lint ## lint and run every test
 	@./tests/install-tools
-	@python -m pytest -n 2 --dist loadgroup
+	@python -m pytest -n 2 --dist loadfile
 
 lint: setup
 	@ruff check --quiet

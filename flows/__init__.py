@@ -1,7 +1,7 @@
 """When and where the stages of dvc.yaml run: schedules, parallelism, retries, one log. What depends on what, DVC knows.
 
-Importing this package fixes the environment of Prefect, which reads it once, when it is imported itself. Whatever the
-operator has set stands.
+Importing this package fixes the environment of Prefect and DVC, which read it once, when they are imported themselves.
+Whatever the operator has set stands.
 """
 
 import os
@@ -26,5 +26,8 @@ _DEFAULTS = {
     "PREFECT_LOGGING_FORMATTERS_STANDARD_FLOW_RUN_FMT": _LINE.format("%(flow_name)-18s"),
     "PREFECT_LOGGING_FORMATTERS_STANDARD_TASK_RUN_FMT": _LINE.format("%(task_run_name)-18s"),
 }
+if Path(".dvc").is_dir():  # elsewhere it would make one, which the next command would take for a project
+    # DVC's memory of digests, by default in /var/tmp; its config takes no path relative to the checkout
+    _DEFAULTS["DVC_SITE_CACHE_DIR"] = str(Path(".dvc/tmp/site").absolute())
 for _name, _value in _DEFAULTS.items():
     os.environ.setdefault(_name, _value)

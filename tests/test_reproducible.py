@@ -16,8 +16,6 @@ from ruamel.yaml import YAML
 
 from components.runtime.outputs import ARTIFACTS
 
-pytestmark = pytest.mark.xdist_group("reproducible")  # one worker, so that the flow runs once
-
 # what an artifact must not hold: a date, a time of day, a path of this machine
 TELLTALES = re.compile(rb"20\d\d-[01]\d-[0-3]\d|\b[0-2]\d:[0-5]\d:[0-5]\d\b|/tmp/|/root/|/home/|/work/|site-packages")
 

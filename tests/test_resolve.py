@@ -6,7 +6,7 @@ Reference: DVC's own verdict on which stages are stale, in a finished checkout.
 import json
 from pathlib import Path
 
-from conftest import must
+from conftest import TINY, edit_params, must
 
 from components.models import file_digest
 from components.params import read_params
@@ -24,11 +24,8 @@ def test_every_default_is_filled_in_and_every_model_file_is_named() -> None:
 
 
 def test_an_edited_base_makes_what_wraps_it_stale_and_nothing_else(checkout: Path) -> None:
-    variants = checkout / "params.yaml"
-    text = variants.read_text().replace(
-        "variants:\n", "variants:\n  noisy: {model: denoising, base: vanilla, latent_dim: 8, epochs: 2}\n"
-    )
-    variants.write_text(text)
+    noisy = {"model": "denoising", "base": "vanilla", "latent_dim": 8, "epochs": 2}
+    edit_params(checkout, variants={**TINY["variants"], "noisy": noisy})
     must("dvc", "repro", "-q", "train@noisy", cwd=checkout)
     with (checkout / "components" / "models" / "vanilla.py").open("a") as stream:
         stream.write("# edited\n")
