@@ -30,6 +30,8 @@ def resolve(variants: list[Variant], out: Path = ARTIFACTS / "resolve") -> None:
 def describe(variant: Variant) -> dict[str, object]:
     """A variant as plain data, with the SHA-256 of its model file and of its base's."""
     plain = dataclasses.asdict(variant)
+    if models.find(variant.model).closed_form:
+        plain["train"] = None  # a closed form has no steps: new epochs must not make it stale
     for key in ("params", "base_params", "train"):
         plain[key] = plain[key] and plain[key].model_dump()
     names = [name for name in (variant.model, variant.base) if name]

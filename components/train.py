@@ -50,7 +50,7 @@ def train(variant: str, seed: int, log: Callable[["Epoch"], None], out: Path = A
     from components.training.weights import CONFIG, MODEL, PCA_TWIN, pca_blueprint, save_weights
 
     resolved = read_json(ARTIFACTS / "resolve" / f"{variant}.json", "resolve")
-    params, manifest, where = Params.model_validate(resolved["train"]), load_manifest(), f"variants.{variant}"
+    params, manifest, where = Params.model_validate(resolved["train"] or {}), load_manifest(), f"variants.{variant}"
     parts = {part: resolved[part] for part in ("model", "params", "base", "base_params")}
     blueprint = Blueprint(**parts, item=manifest.item, loss=_loss(params, manifest, where))
     closed_form = find(blueprint.model).closed_form
@@ -58,7 +58,7 @@ def train(variant: str, seed: int, log: Callable[["Epoch"], None], out: Path = A
         "variant": variant,
         "seed": seed,
         "precision": "float32" if closed_form else resolve_precision(params.precision, device()),
-        "train": None if closed_form else resolved["train"],
+        "train": resolved["train"],
         "data_digest": _digest(manifest.digests),
         **dataclasses.asdict(blueprint),
     }
