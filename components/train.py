@@ -52,8 +52,9 @@ def train(variant: str, seed: int, log: Callable[["Epoch"], None], out: Path = A
     resolved = read_json(ARTIFACTS / "resolve" / f"{variant}.json", "resolve")
     params, manifest, where = Params.model_validate(resolved["train"] or {}), load_manifest(), f"variants.{variant}"
     parts = {part: resolved[part] for part in ("model", "params", "base", "base_params")}
-    blueprint = Blueprint(**parts, item=manifest.item, loss=_loss(params, manifest, where))
-    closed_form = find(blueprint.model).closed_form
+    closed_form = find(resolved["model"]).closed_form
+    # a closed form minimises the squared error, whatever the networks beside it are trained on
+    blueprint = Blueprint(**parts, item=manifest.item, loss="mse" if closed_form else _loss(params, manifest, where))
     config: dict[str, Any] = {
         "variant": variant,
         "seed": seed,
