@@ -23,7 +23,7 @@ LISTING = "listing.json"
 def ingest(params: Params, out: Path = ARTIFACTS / "ingest") -> dict[str, object]:
     """Sync `out` with the source and return its listing.
 
-    The listing goes away first and comes back last: a folder without one is not taken for complete.
+    The listing goes away before the first change and comes back last: a folder without one is not taken for complete.
     Files whose content is the same are left alone, so that DVC's links to its cache survive.
 
     Raises:
@@ -32,11 +32,13 @@ def ingest(params: Params, out: Path = ARTIFACTS / "ingest") -> dict[str, object
     name, _, dataset = params.source.partition(":")
     source = sources.find(params.source)
     request = sources.Request(dataset or None, Path(params.path) if params.path else None)
+    fetched = source.fetch(request)
+    first = next(fetched, None)  # a source that is refused must not cost the data that is there
+    if first is None:
+        raise UserError("ingest.path", f"source '{name}' found no file in {params.path}", "check the folder")
     out.mkdir(parents=True, exist_ok=True)
     (out / LISTING).unlink(missing_ok=True)
-    files = {file.name: _sync(file, out) for file in source.fetch(request)}
-    if not files:
-        raise UserError("ingest.path", f"source '{name}' found no file in {params.path}", "check the folder")
+    files = {file.name: _sync(file, out) for file in (first, *fetched)}
     for leftover in _files_below(out):
         if leftover.relative_to(out).as_posix() not in files:
             leftover.unlink()

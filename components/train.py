@@ -20,7 +20,7 @@ from components.params import load_globals
 from components.params.train import Params
 from components.runtime.errors import UserError, run_main
 from components.runtime.outputs import ARTIFACTS, complete_dir, read_json, write_json
-from components.runtime.process import device, die_with_parent, make_deterministic, set_threads, variant_argument
+from components.runtime.process import device, die_with_parent, fits, make_deterministic, set_threads, variant_argument
 
 if TYPE_CHECKING:
     from torch import nn
@@ -67,12 +67,12 @@ def train(variant: str, seed: int, log: Callable[["Epoch"], None], out: Path = A
     network, scale = blueprint.build(where), Scale(manifest)
     checkpoints = Checkpoints(variant, _run_key(config, resolved["files"]))
     if closed_form:
-        _fit_closed_form(network, scale)
+        _fit_closed_form(network, scale, where)
         twin, untrained = network, None
     else:
         history, config["best_epoch"] = _fit_by_steps(network, scale, params, config, checkpoints, log)
         twin = pca_blueprint(blueprint.item, blueprint.params["latent_dim"]).build()
-        _fit_closed_form(twin, scale)
+        _fit_closed_form(twin, scale, where)
         torch.manual_seed(seed)
         untrained = blueprint.build(where)
     fit = fit_report(network.cpu().eval(), twin, untrained, scale.cpu(), seed)
@@ -116,21 +116,26 @@ def _fit_by_steps(
 
     where = device()
     checkpoints.forget_others()
-    train, validation = (torch.from_numpy(np.array(load_records(s))).to(where) for s in ("train", "validation"))
+    splits = [torch.from_numpy(np.array(load_records(split))) for split in ("train", "validation")]
+    if fits(sum(split.nbytes for split in splits), where):
+        splits = [split.to(where) for split in splits]
     name = f"variants.{config['variant']}"
     trainer = Trainer(network.to(where), scale.to(where), params, config["seed"], config["precision"], name)
-    progress = trainer.fit(train, validation, checkpoints, log)
+    progress = trainer.fit(*splits, checkpoints, log)
     return progress.history, progress.best_epoch
 
 
-def _fit_closed_form(network: "Autoencoder", scale: "nn.Module") -> None:
+def _fit_closed_form(network: "Autoencoder", scale: "nn.Module", where: str) -> None:
     import torch
 
     from components.data.splits import load_records
 
     records = load_records("train")
     starts = range(0, len(records), FIT_BATCH)
-    network.fit(scale.cpu()(torch.tensor(records[start : start + FIT_BATCH])) for start in starts)
+    try:
+        network.fit(scale.cpu()(torch.tensor(records[start : start + FIT_BATCH])) for start in starts)
+    except ValueError as error:
+        raise UserError(f"{where}.latent_dim", str(error), "choose a smaller code or add records") from None
 
 
 def _write_history(path: Path, rows: list["Row"]) -> None:
@@ -142,9 +147,13 @@ def _write_history(path: Path, rows: list["Row"]) -> None:
 
 def _run_key(config: dict[str, Any], model_files: dict[str, str]) -> str:
     """Digest of all that decides the weights: config, data, code, libraries and the kind of device."""
-    code = [Path(__file__), Path("components/models/__init__.py"), *sorted(Path("components/training").glob("*.py"))]
-    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (*code, Path("requirements.lock"))}
-    return _digest([config, model_files, digests, device().type])[:16]
+    import torch
+
+    folders = ("data", "runtime", "scoring", "training")
+    code = [path for folder in folders for path in sorted(Path("components", folder).glob("*.py"))]
+    files = [Path("components/train.py"), Path("components/models/__init__.py"), *code, Path("requirements.lock")]
+    digests = {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return _digest([config, model_files, digests, device().type, torch.get_num_threads()])[:16]
 
 
 def _digest(value: Any) -> str:

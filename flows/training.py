@@ -8,6 +8,7 @@ Exit code 0: everything is up to date and published. 2: something the user can m
 
 import os
 import sys
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from components.publishing.key import is_published
@@ -59,7 +60,7 @@ def run_stages(
         def act(log: tasks.Log) -> Outcome:
             if idle:
                 return Outcome("unchanged", "what it depends on came out the same")
-            with slots.take() as environment:
+            with slots.take() if name in plan.on_gpu else nullcontext({}) as environment:
                 return run_stage(children, name, plan.digests[name], log, name in plan.forced, environment, timeout)
 
         futures[name] = tasks.submit(name, act, retries, after=[futures[up] for up in upstream])

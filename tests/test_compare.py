@@ -149,7 +149,7 @@ def test_leftovers_are_refused_with_the_command_that_removes_them(artifacts: Pat
     fabricate(artifacts, {"net": metrics(0.8), "old": metrics(0.5)})
     for other in set(FOLDERS) - {stage}:
         shutil.rmtree(artifacts / other / "old")
-    with pytest.raises(UserError, match=f"artifacts/{stage}/old: is left over .* `rm -r artifacts/{stage}/old`"):
+    with pytest.raises(UserError, match=f"artifacts/{stage}/old: is left over .* `python -m flows.running.prune`"):
         compare(["net"], Params(), artifacts)
 
 

@@ -101,6 +101,10 @@ def test_params_yaml_holds_every_section_and_reads_as_valid() -> None:
     assert set(raw) == {*section_names(), "variants", "seed", "threads"}
 
 
+def test_only_what_computes_on_a_gpu_asks_the_flow_for_one() -> None:
+    assert [stage for stage in GRAPH if body(stage).get("meta") == {"gpu": True}] == ["train"]
+
+
 def test_there_is_one_chain_per_variant() -> None:
     names = {stage.addressing for stage in Repo(str(ROOT)).index.graph}
     variants = read_params(ROOT / "params.yaml")["variants"]

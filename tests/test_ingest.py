@@ -66,6 +66,13 @@ def test_syncing_again_leaves_equal_files_alone_and_removes_what_the_source_no_l
     assert not list(Path("artifacts/ingest").glob("t10k*"))
 
 
+def test_a_refused_source_leaves_the_data_that_is_there() -> None:
+    ingest(Params(source="digits"))
+    with pytest.raises(UserError, match="is no folder"):
+        ingest(Params(source="idx", path="typo"))
+    assert Path("artifacts/ingest/listing.json").exists()
+
+
 def test_an_interrupted_sync_is_not_taken_for_complete(monkeypatch: pytest.MonkeyPatch) -> None:
     ingest(Params(source="digits"))
 
@@ -131,6 +138,7 @@ BAD_IDX: list[tuple[str, Callable[[], object], str]] = [
     ("zero size", lambda: damage(IMAGES, lambda _: idx_bytes(np.zeros((6, 0, 4)))), "its shape is 6x0x4"),
     ("count", lambda: damage(LABELS, lambda _: idx_bytes(np.arange(5))), "holds 5 labels for 6 images"),
     ("truncated gzip", lambda: damage(IMAGES, lambda b: gzip.compress(b)[:-9]), "is a truncated gzip file"),
+    ("no labels", lambda: (write_idx(Path("raw")) / LABELS).unlink(), "the train images have no labels"),
     ("two of a kind", lambda: (write_idx(Path("raw")), write_idx(Path("raw"), zipped=True)), "is a second file of"),
 ]
 
@@ -142,6 +150,13 @@ def test_a_bad_idx_folder_is_refused(make: Callable[[], object], message: str) -
         ingest(Params(source="idx", path="raw"))
         idx.read(Path("artifacts/ingest"))
     assert message in str(caught.value)
+
+
+def test_a_damaged_torchvision_root_says_so() -> None:
+    for path in write_idx(Path("data/MNIST/raw")).iterdir():
+        path.write_bytes(b"8 bytes.")
+    with pytest.raises(UserError, match="the MNIST files below data are damaged"):
+        ingest(Params(source="torchvision:MNIST", path="data"))
 
 
 def test_torchvision_without_files_and_network_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,7 +89,7 @@ def test_pca_is_scikit_learns_pca(latent_dim: int) -> None:
 
 def test_pca_needs_more_records_than_components() -> None:
     model = pca.PCA(Item((12,), False), pca.Params(latent_dim=5))
-    with pytest.raises(UserError, match="PCA with 5 components needs more than 5 training records"):
+    with pytest.raises(ValueError, match="PCA with 5 components needs more than 5 training records"):
         model.fit([torch.rand(5, 12)])
 
 
@@ -97,6 +97,11 @@ def test_default_widths_are_the_textbooks_for_28x28_images() -> None:
     assert vanilla.default_hidden(784, 32) == [512, 256, 128]
     assert vanilla.default_hidden(64, 8) == [32, 32, 32]
     assert all(width >= 20 for width in vanilla.default_hidden(30, 20))
+
+
+def test_conv_can_reconstruct_dark_pixels_however_small_the_image() -> None:
+    for shape in ((1, 2, 9), (1, 1, 16), (1, 3, 3), (1, 8, 8)):
+        assert float(build("conv", shape).decode_logits(torch.randn(50, 4)).detach().min()) < 0, shape
 
 
 def test_conv_halves_until_two_pixels() -> None:

@@ -41,6 +41,8 @@ WRONG = [
     ("train.optimizer", "adma", "train.optimizer: must be 'adam' or 'adamw', got 'adma'"),
     ("seed", -1, "seed: must be greater than or equal to 0, got -1"),
     ("seed", ..., "seed: is missing; add it to params.yaml"),
+    ("threads", ..., "threads: is missing; add it to params.yaml"),
+    ("evaluate", ..., "evaluate: is missing; add the section to params.yaml"),
     ("threads", 0, "threads: must be greater than or equal to 1"),
     ("threshold.alpha", 0, "threshold.alpha: must be greater than 0, got 0"),
     ("threshold.alpha", 1.0, "threshold.alpha: must be less than 1, got 1.0"),

@@ -22,6 +22,7 @@ from components.models import Blueprint, known
 from components.params.train import Params
 from components.runtime.errors import UserError
 from components.runtime.outputs import read_json
+from components.train import _run_key
 from components.training import precision
 from components.training.checkpoint import Checkpoints
 from components.training.schedules import SCHEDULES
@@ -197,6 +198,19 @@ def test_killed_with_signal_9_and_started_again_it_leaves_the_same_bytes(checkou
 
 
 @pytest.mark.parametrize(
+    "edited", ["models/__init__.py", "training/__init__.py", "data/scaling.py", "scoring/score.py", "train.py"]
+)
+def test_a_checkpoint_of_other_code_is_never_resumed(
+    checkout: Path, in_directory: Callable[[Path], None], edited: str
+) -> None:
+    in_directory(checkout)
+    before = _run_key({"variant": "vanilla"}, {})
+    with Path("components", edited).open("a") as stream:
+        stream.write("# edited\n")
+    assert _run_key({"variant": "vanilla"}, {}) != before
+
+
+@pytest.mark.parametrize(
     ("env", "variant", "message"),
     [
         ({"HOURGLASS_DEVICE": "cuda"}, "vanilla", "error: HOURGLASS_DEVICE: asks for 'cuda' and 0 GPUs are visible"),
@@ -205,7 +219,7 @@ def test_killed_with_signal_9_and_started_again_it_leaves_the_same_bytes(checkou
             "vanilla",
             "error: HOURGLASS_DEVICE: unknown device 'tpu'; use auto, cpu or cuda",
         ),
-        ({}, "vanila", "error: artifacts/resolve/vanila.json: is missing; run `dvc repro resolve` first"),
+        ({}, "vanila", "error: variants: unknown variant 'vanila'; did you mean 'vanilla'? known: pca, vanilla"),
     ],
 )
 def test_a_users_mistake_is_one_line(finished: Path, env: dict[str, str], variant: str, message: str) -> None:

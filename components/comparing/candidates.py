@@ -1,7 +1,6 @@
 """What compare reads of every variant, and the refusal of anything that params.yaml does not name."""
 
 import math
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,5 +67,5 @@ def _refuse_leftovers(variants: Sequence[str], artifacts: Path) -> None:
         raise UserError(
             left[0],
             "is left over from a variant that params.yaml does not name",
-            f"run `rm -r {shlex.join(left)}` (`python -m flows.training` prunes by itself)",
+            "run `python -m flows.running.prune`, which also cleans dvc.lock",
         )

@@ -91,7 +91,7 @@ class ModelEntry:
     """One row of the registry."""
 
     build: Callable[..., Autoencoder]
-    """(item, params, loss) or, for a wrapping model, (base, params)."""
+    """(item, params, loss) or, for a wrapping model, (base, params), which raises ValueError where they do not fit."""
     params: type[ModelParams]
     description: str
     closed_form: bool = False
@@ -157,7 +157,10 @@ class Blueprint:
         if not self.base:
             return self._build_one(entry, self.params, where)
         base = self._build_one(find(self.base, f"{where}.base"), self.base_params or {}, where)
-        return entry.build(base, entry.params.model_validate(self.params))
+        try:
+            return entry.build(base, entry.params.model_validate(self.params))
+        except ValueError as error:
+            raise UserError(where, str(error), f"change {where} in params.yaml") from None
 
     def _build_one(self, entry: ModelEntry, params: dict[str, Any], where: str) -> Autoencoder:
         checked = entry.params.model_validate(params)

@@ -54,7 +54,8 @@ class Conv(Autoencoder):
             up = [nn.ConvTranspose2d(inner, outer, 3, 2, 1, output_padding=padding), *last, *up]
         inner_size = math.prod(self.inner_shape)
         self.encoder = nn.Sequential(*down, nn.Flatten(), nn.Linear(inner_size, params.latent_dim))
-        self.expand = nn.Sequential(nn.Linear(params.latent_dim, inner_size), nn.ReLU())
+        # an image too small to halve has no layer behind this one, and logits must be free to be negative
+        self.expand = nn.Sequential(nn.Linear(params.latent_dim, inner_size), *([nn.ReLU()] if up else []))
         self.decoder = nn.Sequential(*up)
 
     def encode(self, x: Tensor) -> Tensor:

@@ -14,7 +14,6 @@ from pydantic import Field
 from torch import Tensor
 
 from components.models import Autoencoder, ModelEntry, ModelParams
-from components.runtime.errors import UserError
 
 
 class Params(ModelParams):
@@ -56,7 +55,7 @@ class Denoising(Autoencoder):
     def __init__(self, base: Autoencoder, params: Params) -> None:
         super().__init__(base.item, base.loss)
         if params.corruption == "salt_pepper" and not self.item.unit_range:
-            raise UserError("variants", "corruption 'salt_pepper' needs values in 0..1", "use gaussian or masking")
+            raise ValueError("corruption 'salt_pepper' needs values in 0..1, rows are standardised")
         self.base = base
         self.params = params
 

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from components.data.item import Item
 from components.models import Autoencoder, Loss, ModelEntry, ModelParams
-from components.runtime.errors import UserError
 
 
 class Params(ModelParams):
@@ -35,7 +34,7 @@ class PCA(Autoencoder):
         """Fit to scaled records, given as batches (batch, *item); batches are read once.
 
         Raises:
-            UserError: fewer records than components.
+            ValueError: no more records than components.
         """
         count, total, products = 0, torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
         for batch in batches:
@@ -43,11 +42,7 @@ class PCA(Autoencoder):
             count, total = count + len(rows), total + rows.sum(0)
             products = products + rows.T @ rows
         if count <= len(self.components):
-            raise UserError(
-                "latent_dim",
-                f"PCA with {len(self.components)} components needs more than {count} training records",
-                "choose a smaller code or add records",
-            )
+            raise ValueError(f"PCA with {len(self.components)} components needs more than {count} training records")
         mean = total / count
         _, vectors = torch.linalg.eigh(products / count - torch.outer(mean, mean))
         leading = vectors.T.flip(0)[: len(self.components)]

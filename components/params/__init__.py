@@ -31,7 +31,7 @@ class Globals(Section):
 
     seed: int = Field(ge=0, lt=2**31)
     """Decides initial weights, batches and corruption; never the splits."""
-    threads: int = Field(1, ge=1, le=256)
+    threads: int = Field(ge=1, le=256)
     """CPU threads of one stage; sums depend on it, so it is a param (`--jobs` says how many stages run at once)."""
 
 

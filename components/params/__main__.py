@@ -8,7 +8,7 @@ from typing import Any
 
 from components.params import PARAMS_FILE, Globals, load_globals, load_section, read_params, section_names, unknown
 from components.params.variants import resolve_all
-from components.runtime.errors import run_main
+from components.runtime.errors import UserError, run_main
 
 
 def check_all(raw: Mapping[str, Any]) -> None:
@@ -23,6 +23,8 @@ def check_all(raw: Mapping[str, Any]) -> None:
         if key not in names and key != "variants" and key not in Globals.model_fields:
             raise unknown("", "section", str(key), [*names, "variants", *Globals.model_fields])
     for name in names:
+        if name not in raw:
+            raise UserError(name, "is missing", f"add the section to {PARAMS_FILE}, at least as `{name}: {{}}`")
         load_section(name, raw)
     resolve_all(raw)
 

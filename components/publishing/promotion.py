@@ -146,6 +146,8 @@ def roll_back(store: Store) -> tuple[str, str]:
     where, by_hand = "register rollback", f"set the alias '{CHAMPION}' in MLflow by hand"
     if not store.client.search_registered_models(f"name = '{store.name}'"):
         names = [model.name for model in store.client.search_registered_models()]
+        if not names:
+            raise UserError(where, "nothing is registered yet", "run `make run`")
         raise unknown("register.name", "registered model", store.name, names)
     champion = find_champion(store)
     if champion is None:

@@ -48,19 +48,19 @@ def device() -> "torch.device":  # noqa: F821 - torch is imported where it is ne
     wanted = os.environ.get("HOURGLASS_DEVICE", "auto")
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        chosen = torch.device(wanted)
-    except RuntimeError:
-        raise UserError("HOURGLASS_DEVICE", f"unknown device '{wanted}'", "use auto, cpu or cuda") from None
-    if chosen.type not in ("cpu", "cuda"):
-        raise UserError("HOURGLASS_DEVICE", f"device '{wanted}' is not supported", "use auto, cpu or cuda")
-    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-        raise UserError(
-            "HOURGLASS_DEVICE",
-            f"asks for '{wanted}' and {torch.cuda.device_count()} GPUs are visible",
-            "unset it, or check CUDA_VISIBLE_DEVICES and the driver",
-        )
-    return chosen
+    if wanted not in ("cpu", "cuda"):  # which GPU is CUDA_VISIBLE_DEVICES' to say: the flow hands them out by it
+        raise UserError("HOURGLASS_DEVICE", f"unknown device '{wanted}'", "use auto, cpu or cuda")
+    if wanted == "cuda" and not torch.cuda.device_count():
+        fix = "unset it, or check CUDA_VISIBLE_DEVICES and the driver"
+        raise UserError("HOURGLASS_DEVICE", "asks for 'cuda' and 0 GPUs are visible", fix)
+    return torch.device(wanted)
+
+
+def fits(size: int, on: "torch.device") -> bool:  # noqa: F821
+    """Whether `size` bytes of records leave a GPU at least half of its free memory; the CPU holds them anyway."""
+    import torch
+
+    return on.type == "cpu" or size < torch.cuda.mem_get_info(on)[0] / 2
 
 
 def make_deterministic(threads: int) -> None:
@@ -73,15 +73,21 @@ def make_deterministic(threads: int) -> None:
     # finds reads of memory that was never written, and costs a pass over every new tensor
     torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = False  # float32 means float32 in convolutions too
 
 
 def variant_argument() -> str:
     """The one argument of a stage that runs per variant.
 
     Raises:
-        UserError: no argument or more than one.
+        UserError: no argument, more than one, or no variant of params.yaml.
     """
+    from components.params import read_params, unknown
+
     if len(sys.argv) != 2:
         stage = sys.argv[0].rpartition("/")[2].removesuffix(".py")
         raise UserError(f"components.{stage}", "needs the name of one variant", f"python -m components.{stage} vanilla")
+    known = read_params().get("variants") or {}
+    if sys.argv[1] not in known:
+        raise unknown("variants", "variant", sys.argv[1], map(str, known))
     return sys.argv[1]

@@ -43,6 +43,9 @@ def read(raw: Path) -> RawData:
     found = _find(raw)
     parts = [_read_part(found, split) for split in ("train", "test") if (split, "images") in found]
     labels = [part.labels for part in parts if part.labels is not None]
+    if len(labels) not in (0, len(parts)):
+        lacking = next(part.split for part in parts if part.labels is None)
+        raise UserError("ingest.path", f"the {lacking} images have no labels and the others have", "add them, or none")
     count = max((int(values.max()) + 1 for values in labels if len(values)), default=0)
     return RawData("image", tuple(str(label) for label in range(count)), (0.0, 255.0), tuple(parts))
 

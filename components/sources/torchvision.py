@@ -36,7 +36,10 @@ def _open(name: str, root: Path, train: bool) -> Any:
     try:
         return cls(root, train=train, download=False)
     except RuntimeError:
-        pass  # torchvision's word for "not there, or damaged": fetch it
+        pass  # torchvision's word for "not there": fetch it
+    except (ValueError, AssertionError, EOFError, IndexError) as error:
+        what = f"the {name} files below {root} are damaged ({type(error).__name__}: {error})"
+        raise UserError("ingest.path", what, "remove them and fetch them again") from None
     try:
         return cls(root, train=train, download=True)
     except (OSError, RuntimeError) as error:

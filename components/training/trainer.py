@@ -1,7 +1,8 @@
 """The one trainer: gradient steps on per-record objectives, fast, reproducible and resumable.
 
-Records stay on the device in their raw type and are gathered and scaled per batch, which beats a loader that decodes
-and copies. The random state is set anew from (seed, epoch), so a resumed run takes the steps of an undisturbed one.
+Records stay in their raw type, on the device where they fit, and are gathered and scaled per batch, which beats a
+loader that decodes and copies. The random state is set anew from (seed, epoch), so a resumed run takes the steps of an
+undisturbed one.
 """
 
 import hashlib
@@ -81,7 +82,7 @@ class Trainer:
         """Train until the last epoch or until patience ends; return the history and the best epoch.
 
         Args:
-            train, validation: raw records (record, *item) on the device.
+            train, validation: raw records (record, *item), on the device where they fit, else on the host.
 
         Raises:
             UserError: the loss is no longer finite.
@@ -116,14 +117,14 @@ class Trainer:
         """One pass; sums stay on the device, so that no step waits for the host."""
         self.network.train()
         torch.manual_seed(derive_seed(self.seed, f"epoch {epoch}"))
-        order = torch.randperm(len(records)).to(self.device)
+        order = torch.randperm(len(records)).to(records.device)
         steps = math.ceil(len(records) / self.params.batch_size)
         sums: dict[str, Tensor] = {}
         norms = torch.zeros((), device=self.device)
         for step, rows in enumerate(order.split(self.params.batch_size)):
             rate = self._set_rate((epoch * steps + step) / (self.params.epochs * steps))
             with self.autocast():
-                terms = self.objective(self.scale(records.index_select(0, rows)))
+                terms = self.objective(self.scale(records.index_select(0, rows).to(self.device)))
             loss = torch.stack([term.float().mean() for term in terms.values()]).sum()
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -140,7 +141,7 @@ class Trainer:
         torch.manual_seed(derive_seed(self.seed, "validation"))
         sums: dict[str, Tensor] = {}
         for raw in records.split(VALIDATION_BATCH):
-            add_sums(sums, self.network.objective(self.scale(raw)))
+            add_sums(sums, self.network.objective(self.scale(raw.to(self.device))))
         return _means("validation", sums, len(records))
 
     def _set_rate(self, progress: float) -> float:

@@ -27,6 +27,8 @@ class Plan:
     """Stages to run even if nothing about them changed."""
     digests: dict[str, dict[str, str | None]]
     """Each stage, then the paths of its outputs with their digests in dvc.lock."""
+    on_gpu: frozenset[str]
+    """Stages that dvc.yaml marks as `meta: {gpu: true}`."""
     total: int
     """Stages of the whole graph."""
 
@@ -94,6 +96,7 @@ def read_plan(repo: "Repo", refresh: bool) -> Plan:
         stale=stale,
         forced=forced,
         digests={stage.addressing: {str(out): out.hash_info.value for out in stage.outs} for stage in stages},
+        on_gpu=frozenset(stage.addressing for stage in stages if (stage.meta or {}).get("gpu")),
         total=len(stages),
     )
 
