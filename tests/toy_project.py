@@ -180,10 +180,14 @@ def is_alive(pid: str | int) -> bool:
     return (status := _status(pid)) is not None and status[0] != "Z"
 
 
-def children_of(pid: int) -> list[str]:
-    """The processes that a process started."""
-    others = [path.name for path in Path("/proc").iterdir() if path.name.isdecimal()]
-    return [other for other in others if (status := _status(other)) and int(status[1]) == pid]
+def descendants_of(pid: int) -> set[str]:
+    """The processes that a process started, and those that these started."""
+    running = [path.name for path in Path("/proc").iterdir() if path.name.isdecimal()]
+    parents = {other: status[1] for other in running if (status := _status(other))}
+    family: set[str] = set()
+    while found := {other for other, parent in parents.items() if parent in {str(pid), *family}} - family:
+        family |= found
+    return family
 
 
 def _status(pid: str | int) -> list[str] | None:
