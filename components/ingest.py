@@ -5,6 +5,7 @@ Out:  artifacts/ingest/ — the raw files and listing.json with every file's siz
 Run:  python -m components.ingest        (again: syncs, and removes what the source no longer has)
 """
 
+import dataclasses
 import hashlib
 import os
 from collections.abc import Iterator
@@ -31,7 +32,7 @@ def ingest(params: Params, out: Path = ARTIFACTS / "ingest") -> dict[str, object
     """
     name, _, dataset = params.source.partition(":")
     source = sources.find(params.source)
-    request = sources.Request(dataset or None, Path(params.path) if params.path else None)
+    request = sources.Request(dataset or None, params.path)
     fetched = source.fetch(request)
     first = next(fetched, None)  # a source that is refused must not cost the data that is there
     if first is None:
@@ -42,7 +43,12 @@ def ingest(params: Params, out: Path = ARTIFACTS / "ingest") -> dict[str, object
     for leftover in _files_below(out):
         if leftover.relative_to(out).as_posix() not in files:
             leftover.unlink()
-    listing = {"source": params.source, "version": source.version(), "files": files}
+    listing = {
+        "source": params.source,
+        "version": source.version(),
+        "options": dataclasses.asdict(params.options),
+        "files": files,
+    }
     temporary = _temporary(LISTING)
     write_json(temporary, listing)
     temporary.replace(out / LISTING)

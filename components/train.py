@@ -93,9 +93,13 @@ def train(variant: str, seed: int, log: Callable[["Epoch"], None], out: Path = A
 
 def _loss(params: Params, manifest: "Manifest", where: str) -> "Loss":
     if params.loss == "bce" and not manifest.item.unit_range:
-        raise UserError(f"{where}.loss", "'bce' needs values in 0..1, arrays are standardised", "use mse or auto")
+        raise UserError(
+            f"{where}.loss", "'bce' needs values in 0..1, arrays and tables are standardised", "use mse or auto"
+        )
     if params.loss != "auto":
         return params.loss
+    if manifest.item.groups:
+        return "mixed"
     return "bce" if manifest.item.unit_range else "mse"
 
 

@@ -18,7 +18,7 @@ from components.ingest import ingest
 from components.params import validate
 from components.params.ingest import Params
 from components.runtime.errors import UserError
-from components.sources import idx
+from components.sources import Options, RawData, idx
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +29,12 @@ def _in_an_empty_checkout(tmp_path: Path, in_directory: Callable[[Path], None]) 
 def idx_bytes(values: np.ndarray) -> bytes:
     head = struct.pack(f">BBBB{values.ndim}I", 0, 0, 8, values.ndim, *values.shape)
     return head + values.astype(np.uint8).tobytes()
+
+
+def read_idx(folder: Path) -> RawData:
+    scratch = Path("scratch")
+    scratch.mkdir(exist_ok=True)
+    return idx.read(folder, Options(), scratch)
 
 
 def write_idx(folder: Path, count: int = 6, zipped: bool = False, classes: int = 10) -> Path:
@@ -90,7 +96,7 @@ def test_an_interrupted_sync_is_not_taken_for_complete(monkeypatch: pytest.Monke
 def test_idx_is_read_as_written(zipped: bool) -> None:
     write_idx(Path("raw"), count=12, zipped=zipped)
     ingest(Params(source="idx", path="raw"))
-    raw = idx.read(Path("artifacts/ingest"))
+    raw = read_idx(Path("artifacts/ingest"))
     assert [part.split for part in raw.parts] == ["train", "test"]
     assert raw.parts[0].records.shape == (12, 1, 5, 4)
     assert raw.classes == tuple("0123456789")
@@ -99,7 +105,7 @@ def test_idx_is_read_as_written(zipped: bool) -> None:
 
 def test_idx_may_hold_more_than_ten_classes() -> None:
     write_idx(Path("raw"), count=47, classes=47)
-    assert len(idx.read(Path("raw")).classes) == 47
+    assert len(read_idx(Path("raw")).classes) == 47
 
 
 def test_embedded_sources_hold_what_scikit_learn_holds() -> None:
@@ -107,7 +113,7 @@ def test_embedded_sources_hold_what_scikit_learn_holds() -> None:
 
     for name, expected in (("digits", load_digits().images), ("breast_cancer", load_breast_cancer().data)):
         ingest(Params(source=name))
-        raw = sources.find(name).read(Path("artifacts/ingest"))
+        raw = sources.find(name).read(Path("artifacts/ingest"), Options(), Path("scratch"))
         records = raw.parts[0].records.reshape(expected.shape)
         assert np.allclose(records, expected, rtol=1e-6)
 
@@ -115,7 +121,7 @@ def test_embedded_sources_hold_what_scikit_learn_holds() -> None:
 def test_torchvision_reads_an_existing_root(monkeypatch: pytest.MonkeyPatch) -> None:
     write_idx(Path("data/MNIST/raw"), count=8)
     ingest(validate(Params, {"source": "torchvision:MNIST", "path": "data"}, "ingest"))
-    raw = sources.find("torchvision:MNIST").read(Path("artifacts/ingest"))
+    raw = sources.find("torchvision:MNIST").read(Path("artifacts/ingest"), Options(), Path("scratch"))
     assert [part.records.shape for part in raw.parts] == [(8, 1, 5, 4), (4, 1, 5, 4)]
     assert raw.classes[3] == "3 - three"
 
@@ -127,7 +133,7 @@ def damage(path: str, change: Callable[[bytes], bytes]) -> None:
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 BAD_IDX: list[tuple[str, Callable[[], object], str]] = [
-    ("missing folder", lambda: None, "ingest.path: raw is no folder; name the folder that holds the idx files"),
+    ("missing folder", lambda: None, "ingest.path: raw is no folder; name the folder that holds the data"),
     ("empty folder", lambda: Path("raw").mkdir(), "ingest.path: no idx training images in raw"),
     ("no idx", lambda: damage(IMAGES, lambda b: b"PNG!" + b), "is no idx file"),
     ("truncated", lambda: damage(IMAGES, lambda b: b[:-7]), "is truncated: 113 values for shape 6x5x4"),
@@ -148,7 +154,7 @@ def test_a_bad_idx_folder_is_refused(make: Callable[[], object], message: str) -
     make()
     with pytest.raises(UserError) as caught:
         ingest(Params(source="idx", path="raw"))
-        idx.read(Path("artifacts/ingest"))
+        read_idx(Path("artifacts/ingest"))
     assert message in str(caught.value)
 
 

@@ -140,3 +140,20 @@ def test_binary_cross_entropy_from_logits_is_finite_where_probabilities_are_not(
     expected = torch.nn.functional.binary_cross_entropy(torch.full((1, 64), 0.3), torch.full((1, 64), 0.8))
     ours = model.reconstruction_loss(torch.logit(torch.full((1, 64), 0.3)), torch.full((1, 64), 0.8))
     assert float(ours) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_a_tables_loss_is_gaussian_for_numbers_and_cross_entropy_for_levels() -> None:
+    item = Item((6,), False, groups=((1, 3), (4, 6)))
+    model = Blueprint("vanilla", {"latent_dim": 2}, None, None, item, "mixed").build()
+    logits, target = torch.randn(5, 6), torch.randn(5, 6)
+    levels = torch.randint(0, 2, (5, 2))
+    target[:, 1:3], target[:, 4:6] = (torch.nn.functional.one_hot(level, 2).float() for level in levels.T)
+    entropy = torch.nn.functional.cross_entropy
+    expected = ((logits - target)[:, [0, 3]].square().sum(1) / 2
+                + entropy(logits[:, 1:3], levels[:, 0], reduction="none")
+                + entropy(logits[:, 4:6], levels[:, 1], reduction="none")) / 4  # fmt: skip
+    assert torch.allclose(model.reconstruction_loss(logits, target), expected, atol=1e-6)
+    probabilities = model.decode(torch.randn(5, 2))
+    assert torch.allclose(probabilities[:, 1:3].sum(1), torch.ones(5))
+    assert torch.allclose(probabilities[:, 4:6].sum(1), torch.ones(5))
+    assert not torch.allclose(probabilities[:, [0, 3]].sum(1), torch.ones(5))

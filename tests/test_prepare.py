@@ -4,6 +4,7 @@ Reference: set arithmetic on the records themselves, and hypothesis for data tha
 """
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from components.params.prepare import Fractions, Params
 from components.prepare import prepare
 from components.runtime.errors import UserError
 from components.runtime.outputs import write_json
+from components.sources import Options
 
 FRACTIONS = Fractions().model_dump()
 TEST = SPLITS.index("test")
@@ -43,7 +45,9 @@ def array_source(values: np.ndarray, labels: np.ndarray | None = None) -> None:
     raw.mkdir(parents=True)
     np.save(raw / "values.npy", values.astype(np.float32))
     np.save(raw / "labels.npy", np.ones(len(values), np.int64) if labels is None else labels)
-    write_json(raw / "listing.json", {"source": "breast_cancer", "version": "test", "files": {}})
+    write_json(
+        raw / "listing.json", {"source": "breast_cancer", "version": "test", "options": asdict(Options()), "files": {}}
+    )
 
 
 def test_every_record_lands_in_exactly_one_split() -> None:

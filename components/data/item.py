@@ -9,9 +9,11 @@ class Item:
     """What one scaled record looks like to a model."""
 
     shape: tuple[int, ...]
-    """(channel, height, width) for images, (column,) for arrays."""
+    """(channel, height, width) for images, (column,) for arrays, (feature,) for tables."""
     unit_range: bool
     """Values lie in 0..1 (images); otherwise they are standardised."""
+    groups: tuple[tuple[int, int], ...] = ()
+    """(start, stop) of the values that are levels of one column, of which one is 1; only tables have them."""
 
     @property
     def size(self) -> int:

@@ -1,12 +1,13 @@
 """The manifest and the five splits, as prepare leaves them and later stages read them."""
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from components.data.columns import Column
 from components.data.item import Item
 from components.runtime.errors import UserError
 from components.runtime.outputs import ARTIFACTS, read_json
@@ -28,16 +29,16 @@ class Scaling:
 class Manifest:
     """artifacts/prepare/manifest.json."""
 
-    kind: Literal["image", "array"]
+    kind: Literal["image", "array", "table"]
     item_shape: list[int]
-    """(channel, height, width) for images, (column,) for arrays."""
+    """(channel, height, width) for images, (column,) for arrays, (feature,) for tables."""
     dtype: Literal["uint8", "float32"]
     classes: list[str]
     normal_classes: list[str]
     counts: dict[str, dict[str, int]]
     """Split, then class name ("" without labels), then records."""
     value_range: list[float]
-    """Images: the declared range; arrays: smallest and largest training value."""
+    """Images: the declared range; arrays and tables: smallest and largest training value."""
     scaling: Scaling
     digests: dict[str, str]
     """File name of each array, then its SHA-256."""
@@ -45,6 +46,10 @@ class Manifest:
     """Name and version of what the raw data came from."""
     dropped: dict[str, int]
     """Reason, then records left out."""
+    columns: list[Column] = field(default_factory=list)
+    """Of a table: its raw columns and the features they become; empty otherwise."""
+    dropped_columns: dict[str, str] = field(default_factory=dict)
+    """Of a table: columns that are not used, and why."""
 
     @property
     def has_anomalies(self) -> bool:
@@ -54,7 +59,8 @@ class Manifest:
     @property
     def item(self) -> Item:
         """What a scaled record looks like to a model."""
-        return Item(tuple(self.item_shape), self.kind == "image")
+        groups = tuple((column.start, column.stop) for column in self.columns if column.is_one_hot)
+        return Item(tuple(self.item_shape), self.kind == "image", groups)
 
     def size(self, split: Split) -> int:
         """Records of a split."""
@@ -73,7 +79,8 @@ def load_manifest(prepared: Path = PREPARED) -> Manifest:
     """
     raw = read_json(prepared / "manifest.json", "prepare")
     try:
-        return Manifest(**{**raw, "scaling": Scaling(**raw["scaling"])})
+        columns = [Column(**column) for column in raw["columns"]]
+        return Manifest(**{**raw, "scaling": Scaling(**raw["scaling"]), "columns": columns})
     except (TypeError, KeyError):
         raise UserError(str(prepared / "manifest.json"), "has other fields than this version writes",
                         "run `dvc repro -f -s prepare`") from None  # fmt: skip

@@ -27,7 +27,8 @@ class Params(Section):
     patience: int = Field(0, ge=0)
     """Epochs without a better validation loss before training stops; 0 never stops early."""
     loss: Literal["auto", "mse", "bce"] = "auto"
-    """Reconstruction term; auto is bce for images (scaled to 0..1) and mse for arrays."""
+    """Reconstruction term; auto is bce for images (scaled to 0..1), mse for arrays, and for tables mse of
+    numbers with cross-entropy of categories."""
     precision: Literal["auto", "float32", "bf16"] = "auto"
     """auto is bf16 autocast where the hardware has it natively, float32 elsewhere; the choice stands in config.json."""
     compile: bool = False

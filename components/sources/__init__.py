@@ -6,17 +6,20 @@ prepare); nothing else knows a source's format.
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from components.params import unknown
 from components.runtime.errors import UserError
 
-Kind = Literal["image", "array"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+Kind = Literal["image", "array", "table"]
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,20 @@ class Request:
 
     dataset: str | None
     """The part of `ingest.source` behind the colon."""
-    path: Path | None
-    """`ingest.path`."""
+    path: str | None
+    """`ingest.path` as written: a path, or an address like s3://bucket/prefix."""
+
+    @property
+    def folder(self) -> Path:
+        """The path as a folder that is there.
+
+        Raises:
+            UserError: it is missing, or no folder.
+        """
+        folder = Path(self.path or "")
+        if self.path is None or not folder.is_dir():
+            raise UserError("ingest.path", f"{self.path} is no folder", "name the folder that holds the data")
+        return folder
 
 
 @dataclass(frozen=True)
@@ -35,6 +50,20 @@ class RawFile:
 
     name: str
     save: Callable[[Path], object]
+    version: str | None = None
+    """What the source says about the content without sending it (an ETag); a file whose version is known is kept."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How raw files are to be read; `ingest:` names them, listing.json carries them to prepare."""
+
+    image_size: tuple[int, int] | None = None
+    """(height, width) that every image is brought to."""
+    channels: Literal["auto", "grey", "rgb"] = "auto"
+    """What every image is brought to; auto takes them as they are and refuses a mixture."""
+    max_bad_fraction: float = 0.0
+    """Share of files that may be corrupt: they are listed and left out."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +81,9 @@ class Part:
 
 @dataclass(frozen=True)
 class RawData:
-    """Raw data, understood."""
+    """Images or arrays, understood."""
 
-    kind: Kind
+    kind: Literal["image", "array"]
     classes: tuple[str, ...]
     """Names of the classes, empty without labels."""
     value_range: tuple[float, float] | None
@@ -62,6 +91,17 @@ class RawData:
     parts: tuple[Part, ...]
     normal_classes: tuple[str, ...] | None = None
     """What the source itself calls normal; None where every class is."""
+    rejected: Mapping[str, str] = field(default_factory=dict)
+    """Name of each corrupt file that was left out, then what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """A table, understood as far as its columns' names go; what they hold is for prepare to find out."""
+
+    columns: tuple[str, ...]
+    chunks: Callable[[], "Iterator[pd.DataFrame]"]
+    """Its rows from the first to the last, some thousand at a time, every cell a string as written, '' where empty."""
 
 
 @dataclass(frozen=True)
@@ -71,13 +111,16 @@ class Source:
     description: str
     fetch: Callable[[Request], Iterator[RawFile]]
     """Raises UserError when the data is missing, unreadable or not of this source's format."""
-    read: Callable[[Path], RawData]
-    """Reads artifacts/ingest/; raises UserError when a file is damaged or mislabelled."""
+    read: Callable[[Path, Options, Path], RawData | RawTable]
+    """(artifacts/ingest/, options, scratch): scratch is an empty folder for what must be unpacked to be mapped, and
+    goes away when prepare ends. Raises UserError when a file is damaged or mislabelled."""
     version: Callable[[], str]
     """What made the raw files, e.g. the library that embeds them."""
     needs_path: bool = False
     datasets: tuple[str, ...] = ()
     """Names allowed behind the colon; empty where the source is a single data set."""
+    recognises: Callable[[Path], bool] = lambda folder: False  # noqa: ARG005
+    """Whether a folder holds this source's kind of files; asked where the user names a place and no format (s3)."""
 
 
 def known() -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components.sources import Part, RawData, RawFile, Request, Source
+from components.sources import Options, Part, RawData, RawFile, Request, Source
 
 
 def fetch(_: Request) -> Iterator[RawFile]:
@@ -20,7 +20,7 @@ def fetch(_: Request) -> Iterator[RawFile]:
     yield RawFile("labels.npy", lambda path: np.save(path, data.target.astype(np.int64)))
 
 
-def read(raw: Path) -> RawData:
+def read(raw: Path, _: Options, __: Path) -> RawData:
     """One part without a split of its own."""
     images = np.load(raw / "images.npy", mmap_mode="r", allow_pickle=False)
     labels = np.load(raw / "labels.npy", allow_pickle=False)

@@ -16,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 
 from components.runtime.errors import UserError
-from components.sources import Part, RawData, RawFile, Request, Source
+from components.sources import Options, Part, RawData, RawFile, Request, Source
 
 _NAME = re.compile(r"(?P<split>train|t10k|test).*(?P<what>images|labels)", re.IGNORECASE)
 _UNSIGNED_BYTE = 8
@@ -24,9 +24,7 @@ _UNSIGNED_BYTE = 8
 
 def fetch(request: Request) -> Iterator[RawFile]:
     """The idx files of the folder as they are; their heads are checked before anything is copied."""
-    folder = request.path
-    if folder is None or not folder.is_dir():
-        raise UserError("ingest.path", f"{folder} is no folder", "name the folder that holds the idx files")
+    folder = request.folder
     found = _find(folder)
     if ("train", "images") not in found:
         raise UserError(
@@ -38,16 +36,22 @@ def fetch(request: Request) -> Iterator[RawFile]:
         yield RawFile(path.name, lambda target, path=path: shutil.copyfile(path, target))
 
 
-def read(raw: Path) -> RawData:
+def read(raw: Path, _: Options, scratch: Path) -> RawData:
     """The training part and, where there is one, the test part."""
     found = _find(raw)
-    parts = [_read_part(found, split) for split in ("train", "test") if (split, "images") in found]
+    parts = [_read_part(found, split, scratch) for split in ("train", "test") if (split, "images") in found]
     labels = [part.labels for part in parts if part.labels is not None]
     if len(labels) not in (0, len(parts)):
         lacking = next(part.split for part in parts if part.labels is None)
         raise UserError("ingest.path", f"the {lacking} images have no labels and the others have", "add them, or none")
     count = max((int(values.max()) + 1 for values in labels if len(values)), default=0)
     return RawData("image", tuple(str(label) for label in range(count)), (0.0, 255.0), tuple(parts))
+
+
+def recognises(folder: Path) -> bool:
+    """Whether one of the files is named like idx training images."""
+    return any(match["split"].lower() == "train" and match["what"].lower() == "images"
+               for path in folder.iterdir() if (match := _NAME.search(path.name)))  # fmt: skip
 
 
 def _find(folder: Path) -> dict[tuple[str, str], Path]:
@@ -64,12 +68,12 @@ def _find(folder: Path) -> dict[tuple[str, str], Path]:
     return found
 
 
-def _read_part(found: dict[tuple[str, str], Path], split: str) -> Part:
+def _read_part(found: dict[tuple[str, str], Path], split: str, scratch: Path) -> Part:
     images_path = found[split, "images"]
-    images = _read_values(images_path, 3)
+    images = _map_values(images_path, 3, scratch)
     labels = None
     if (split, "labels") in found:
-        labels = _read_values(found[split, "labels"], 1).astype(np.int64)
+        labels = _map_values(found[split, "labels"], 1, scratch).astype(np.int64)
         if len(labels) != len(images):
             raise UserError(str(found[split, "labels"]), f"holds {len(labels)} labels for {len(images)} images",
                             "use the label file that belongs to the images")  # fmt: skip
@@ -107,19 +111,28 @@ def _read_head(path: Path, dimensions: int) -> tuple[int, ...]:
     return shape
 
 
-def _read_values(path: Path, dimensions: int) -> np.ndarray:
+def _map_values(path: Path, dimensions: int, scratch: Path) -> np.ndarray:
     shape = _read_head(path, dimensions)
-    offset, expected = 4 + 4 * dimensions, int(np.prod(shape, dtype=np.int64))
-    try:
-        with _open(path) as stream:
-            body = stream.read()[offset:]
-    except (EOFError, gzip.BadGzipFile, zlib.error):
-        raise UserError(str(path), "is a truncated gzip file", "fetch it again") from None
-    if len(body) != expected:
-        problem = "is truncated" if len(body) < expected else "has bytes behind its end"
-        raise UserError(str(path), f"{problem}: {len(body)} values for shape {'x'.join(map(str, shape))}",
-                        "fetch it again")  # fmt: skip
-    return np.frombuffer(body, np.uint8).reshape(shape)
+    plain, offset = _unzipped(path, scratch), 4 + 4 * dimensions
+    found, expected = plain.stat().st_size - offset, int(np.prod(shape, dtype=np.int64))
+    if found != expected:
+        problem = "is truncated" if found < expected else "has bytes behind its end"
+        raise UserError(str(path), f"{problem}: {found} values for shape {'x'.join(map(str, shape))}", "fetch it again")
+    return np.memmap(plain, np.uint8, "r", offset, shape)
+
+
+def _unzipped(path: Path, scratch: Path) -> Path:
+    """The file itself, or its content unpacked where it can be mapped."""
+    with _open(path) as stream:
+        if not isinstance(stream, gzip.GzipFile):
+            return path
+        plain = scratch / f"{path.name}.unzipped"
+        try:
+            with plain.open("wb") as target:
+                shutil.copyfileobj(stream, target, 1 << 20)
+        except (EOFError, gzip.BadGzipFile, zlib.error):
+            raise UserError(str(path), "is a truncated gzip file", "fetch it again") from None
+        return plain
 
 
 def version() -> str:
@@ -127,4 +140,6 @@ def version() -> str:
     return "idx"
 
 
-SOURCE = Source("a folder of MNIST-style idx files, gzipped or not", fetch, read, version, needs_path=True)
+SOURCE = Source(
+    "a folder of MNIST-style idx files, gzipped or not", fetch, read, version, needs_path=True, recognises=recognises
+)

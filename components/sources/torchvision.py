@@ -12,14 +12,14 @@ import numpy as np
 
 from components.runtime.errors import UserError
 from components.runtime.outputs import write_json
-from components.sources import Part, RawData, RawFile, Request, Source
+from components.sources import Options, Part, RawData, RawFile, Request, Source
 
 DATASETS = ("MNIST", "FashionMNIST", "KMNIST", "CIFAR10")
 
 
 def fetch(request: Request) -> Iterator[RawFile]:
     """Images (record, channel, height, width) uint8 and labels of both splits, and the names of the classes."""
-    root = request.path or Path("data")
+    root = Path(request.path or "data")
     names: list[str] = []
     for split in ("train", "test"):
         data = _open(str(request.dataset), root, train=split == "train")
@@ -56,7 +56,7 @@ def _channels_first(images: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
 
 
-def read(raw: Path) -> RawData:
+def read(raw: Path, _: Options, __: Path) -> RawData:
     """Two parts, as torchvision deals them."""
     import json
 

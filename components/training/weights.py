@@ -22,7 +22,11 @@ def save_weights(network: Autoencoder, path: Path) -> None:
 
 def blueprint_of(config: dict[str, Any]) -> Blueprint:
     """The network that config.json describes."""
-    item = Item(tuple(config["item"]["shape"]), config["item"]["unit_range"])
+    item = Item(
+        tuple(config["item"]["shape"]),
+        config["item"]["unit_range"],
+        tuple((start, stop) for start, stop in config["item"]["groups"]),
+    )
     return Blueprint(config["model"], config["params"], config["base"], config["base_params"], item, config["loss"])
 
 

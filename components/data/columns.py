@@ -1,0 +1,27 @@
+"""The columns of a table, as the manifest describes them: the contract between a user's rows and a model's features."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+ColumnKind = Literal["numeric", "boolean", "categorical", "date"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One raw column that is used, and the features that preprocess.onnx makes of it."""
+
+    name: str
+    kind: ColumnKind
+    start: int
+    """First feature."""
+    stop: int
+    """Behind the last feature."""
+    levels: list[str]
+    """What each feature of a boolean or categorical column stands for; empty for numbers and dates."""
+    origin: str | None = None
+    """Dates enter as days since this one (ISO 8601)."""
+
+    @property
+    def is_one_hot(self) -> bool:
+        """Whether its features are levels, one of which is 1."""
+        return bool(self.levels)
