@@ -67,7 +67,7 @@ def make_artifacts(root: Path, model: str, kind: str, base: str | None = None, l
     if models.find(model).closed_form:
         network.fit([scale(torch.from_numpy(draw(kind, shape, 90, seed=2)))])
     save_weights(network.eval(), artifacts / "train/v/model.safetensors")
-    item = {"shape": shape, "unit_range": kind == "image"}
+    item = {"shape": shape, "unit_range": kind == "image", "groups": []}
     config = {"model": model, "params": sizes, "base": base, "base_params": blueprint.base_params, "item": item}
     write_json(artifacts / "train/v/config.json", {**config, "loss": loss, "data_digest": "0" * 64})
     scores = score_records(network, scale, draw(kind, shape, 40, seed=3)).scores

@@ -102,7 +102,8 @@ def softmax_groups(logits: Tensor, groups: Sequence[tuple[int, int]]) -> Tensor:
 
 def column_loss(logits: Tensor, target: Tensor, groups: Sequence[tuple[int, int]]) -> Tensor:
     """Mean over the columns of each record (batch,): half the squared error of a number, which is the negative
-    log-likelihood of a Gaussian of unit variance up to a constant, and the cross-entropy of a column of levels."""
+    log-likelihood of a Gaussian of unit variance up to a constant, and the cross-entropy of a column of levels.
+    """
     is_number = torch.ones(logits.shape[1], dtype=torch.bool, device=logits.device)
     total = torch.zeros(len(logits), device=logits.device)
     for start, stop in groups:
