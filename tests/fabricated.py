@@ -59,7 +59,8 @@ def fabricate(artifacts: Path, numbers: dict[str, dict[str, Any]], text: str = "
         model = name if name in ("pca", "conv") else "vanilla"
         config = {
             "variant": name, "model": model, "params": {"latent_dim": 8, "hidden": [256, 128]}, "base": None,
-            "base_params": None, "item": {"shape": [1, 8, 8], "unit_range": True, "groups": []}, "loss": "bce", "seed": 7,
+            "base_params": None, "item": {"shape": [1, 8, 8], "unit_range": True, "groups": []},
+            "loss": "bce", "seed": 7,
             "precision": "float32", "train": {"epochs": 150, "learning_rate": 0.003}, "parameters": of["parameters"],
             "best_epoch": 148, "epochs_run": 150, "data_digest": hashlib.sha256(b"data").hexdigest(),
         }  # fmt: skip

@@ -79,7 +79,7 @@ def load_manifest(prepared: Path = PREPARED) -> Manifest:
     """
     raw = read_json(prepared / "manifest.json", "prepare")
     try:
-        columns = [Column(**column) for column in raw["columns"]]
+        columns = [Column(**column) for column in raw.get("columns", ())]
         return Manifest(**{**raw, "scaling": Scaling(**raw["scaling"]), "columns": columns})
     except (TypeError, KeyError):
         raise UserError(str(prepared / "manifest.json"), "has other fields than this version writes",
