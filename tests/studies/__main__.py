@@ -7,31 +7,20 @@ The clone makes a study harmless: the checkout's own artifacts, dvc.lock and reg
 broken off goes on where it stopped, like any flow; a changed commit starts it afresh.
 """
 
-import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from conftest import edit_params, environment  # noqa: E402
+
 SCRATCH = ROOT / ".work" / "studies"
 RESULTS = ("leaderboard.csv", "report.html")
-
-
-def overlay(checkout: Path, changes: dict[str, Any]) -> None:
-    """Lay `changes` over params.yaml: a section's keys are updated, `variants` and plain values are replaced."""
-    yaml, path = YAML(), checkout / "params.yaml"
-    params = yaml.load(path)
-    for name, value in changes.items():
-        if isinstance(value, dict) and name != "variants":
-            params[name].update(value)
-        else:
-            params[name] = value
-    with path.open("w") as stream:
-        yaml.dump(params, stream)
 
 
 def clone(name: str) -> Path:
@@ -54,11 +43,8 @@ def _git(where: Path, *arguments: str) -> str:
 def main(name: str) -> None:
     """Run the study and keep its results."""
     target = clone(name)
-    overlay(target, YAML(typ="safe").load(ROOT / "tests" / "studies" / f"{name}.yaml"))
-    # the clone's own stores, whatever servers this shell points to
-    foreign = ("PREFECT_", "MLFLOW_", "DVC_")
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
-    subprocess.run([sys.executable, "-m", "flows.training"], cwd=target, env=environment, check=True)
+    edit_params(target, **YAML(typ="safe").load(ROOT / "tests" / "studies" / f"{name}.yaml"))
+    subprocess.run([sys.executable, "-m", "flows.training"], cwd=target, env=environment(), check=True)
     results = ROOT / "docs" / "studies" / name
     results.mkdir(parents=True, exist_ok=True)
     for file in RESULTS:
