@@ -1,12 +1,13 @@
 """images: a folder of pictures, flat without labels, or one subfolder for each class, named as the class.
 
-Formats: PNG, JPEG, TIFF, BMP and WebP, told by the end of the name. How a picture becomes a record:
+Formats: PNG, JPEG, TIFF, BMP and WebP; the end of a name says what is a picture, its content says of which format.
+How a picture becomes a record:
 
 - Orientation: as its EXIF data says.
-- Channels: grey stays grey; every other kind (palette, CMYK, …) becomes RGB as Pillow's `convert` does it. With
-  `ingest.channels: grey` colour becomes luma (ITU-R 601), with `rgb` grey becomes three equal channels.
+- Channels: grey stays grey; every other kind (palette, CMYK, all WebP, …) becomes RGB as Pillow's `convert` does it.
+  With `ingest.channels: grey` colour becomes luma (ITU-R 601), with `rgb` grey becomes three equal channels.
 - Alpha is dropped: what is stored under transparent pixels is taken as it is.
-- Depth: 16-bit values are divided by 256, rounding down. Deeper ones have no declared range and are refused.
+- Depth: 16-bit values are divided by 256, rounding down. 32-bit and signed ones have no known range and are refused.
 - Size: with `ingest.image_size` the whole picture is scaled to height x width, smaller or larger, without keeping its
   aspect ratio, by Pillow's bilinear filter (antialiased when it shrinks). Without it all must be of one size.
 - A file of several pages or frames is refused, except JPEG with a preview behind the picture.
@@ -35,7 +36,7 @@ from components.sources import Options, Part, RawData, RawFile, Request, Source,
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 _GREY = {"1", "L", "LA", "La", "I;16", "I;16L", "I;16B", "I;16N"}
-_TOO_DEEP = {"I", "F"}
+_WITHOUT_RANGE = {"I", "F"}
 _WORKERS = min(4, os.cpu_count() or 1)
 """Threads that decode; Pillow lets others run meanwhile. More would only hold more pictures in memory."""
 _WINDOW = 4 * _WORKERS
@@ -44,7 +45,7 @@ _SHOWN = 10
 """Corrupt files that an error names."""
 # what Pillow raises on damaged files; an OSError with a number is the machine's and passes through
 _CORRUPT = (OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, ArithmeticError, AttributeError,
-            struct.error, zlib.error, Image.DecompressionBombError, Image.DecompressionBombWarning)  # fmt: skip
+            struct.error, zlib.error)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,9 @@ def _decode(path: Path, options: Options) -> np.ndarray | _Corrupt:
             ImageOps.exif_transpose(image, in_place=True)
             return _to_record(_to_8_bits(image), options)
     except Image.UnidentifiedImageError:  # its own words hold an address in memory
-        return _Corrupt("no image" if path.stat().st_size else "an empty file")
+        return _Corrupt("no image, or damaged in its head" if path.stat().st_size else "an empty file")
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        return _Corrupt(f"a decompression bomb of more than {Image.MAX_IMAGE_PIXELS:,} pixels")
     except _CORRUPT as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
@@ -185,13 +188,11 @@ def _decode(path: Path, options: Options) -> np.ndarray | _Corrupt:
 
 
 def _check_form(path: Path, image: Image.Image) -> None:
-    if image.mode in _TOO_DEEP:
-        raise UserError(str(path), "holds values deeper than 16 bits", "convert it to 8 or 16 bits")
+    if image.mode in _WITHOUT_RANGE:
+        raise UserError(str(path), "holds 32-bit or signed values", "convert it to 8 or 16 bits")
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":  # what JPEG with a preview is called
         raise UserError(str(path), f"holds {frames} pages or frames", "save each as an image of its own")
-    if 0 in image.size:
-        raise ValueError("an image of {}x{} pixels".format(*image.size))
 
 
 def _to_8_bits(image: Image.Image) -> Image.Image:

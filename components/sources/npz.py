@@ -16,6 +16,7 @@ Object arrays are refused: they are pickles, and nothing is ever unpickled. Noth
 import lzma
 import math
 import shutil
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -68,7 +69,8 @@ class _Place:
             with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as stream:
                 yield stream
         except _DAMAGED as error:
-            raise UserError(self.shown, f"cannot be unpacked ({error})", "write the archive again") from None
+            reason = str(error) or type(error).__name__
+            raise UserError(self.shown, f"cannot be unpacked ({reason})", "write the archive again") from None
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,8 @@ def _members(path: Path) -> dict[str, _Place]:
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
+            if any(member.header_offset < 0 for member in members):
+                raise zipfile.BadZipFile  # zipfile would find out when it seeks, by an OSError
     except (zipfile.BadZipFile, ValueError):
         raise UserError(str(path), "is no .npz file, or truncated", "write it again with numpy.savez") from None
     places: dict[str, _Place] = {}
@@ -200,7 +204,7 @@ def _read_head(place: _Place) -> _Array:
         try:
             read = _HEADS[np.lib.format.read_magic(stream)]
             shape, fortran, dtype = read(stream)
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, tokenize.TokenError):  # the last is what numpy lets through
             raise UserError(place.shown, "is no .npy file, or damaged in its head", "save it with numpy.save") from None
         array = _Array(place, shape, fortran, dtype, stream.tell())
     if dtype.hasobject:
@@ -225,7 +229,7 @@ def _check_records(array: _Array) -> None:
         return
     raise array.refused(
         "neither uint8 images nor numbers (record, column)",
-        "scale images to 0..255 and store them as uint8; flatten other records to columns",
+        "scale images to 0..255 and store them as uint8, flatten other records to columns",
     )
 
 
