@@ -21,7 +21,8 @@ class ArrayContent:
     """See `Content`.
 
     Raises:
-        UserError: parts of different shapes, values that are not finite, or values outside the declared range.
+        UserError: parts of different shapes, values that are not finite or outside the declared range, or records
+            that are all identical.
     """
 
     def __init__(self, raw: RawData) -> None:
@@ -35,7 +36,11 @@ class ArrayContent:
 
     def hashes(self, key: str) -> np.ndarray:
         """By content: equal records share a hash."""
-        return np.concatenate([content_hashes(part.records, key) for part in self._raw.parts])
+        hashes = np.concatenate([content_hashes(part.records, key) for part in self._raw.parts])
+        if len(hashes) > 1 and (hashes == hashes[0]).all():
+            what = f"its {len(hashes)} records are all identical"
+            raise UserError("artifacts/ingest", what, "check how they were made")
+        return hashes
 
     def write(self, folder: Path, rows: Rows) -> Layout:
         """The records as they are; scaling is by the declared range, or by train statistics."""
