@@ -8,7 +8,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,8 @@ READ_TIMEOUT = 60
 ATTEMPTS = 3
 """Downloads of one object that may break off; single requests are repeated by botocore (AWS_MAX_ATTEMPTS)."""
 CONNECTIONS = 16
+PAGE = 1000
+"""Objects in one answer of the listing, the most that S3 gives."""
 _CHUNK = 1 << 20
 _PLAIN_MD5 = re.compile(r'"([0-9a-f]{32})"')
 _RUN_AGAIN = "run again, what has arrived is kept"
@@ -83,7 +85,8 @@ def fetch(request: Request) -> Iterator[RawFile]:
     bucket, prefix = _parse(request.path or "")
     with _told_in_one_line(f"s3://{bucket}/{prefix}"):
         client = _client()
-        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        listing = client.get_paginator("list_objects_v2")
+        for page in listing.paginate(Bucket=bucket, Prefix=prefix, PaginationConfig={"PageSize": PAGE}):
             for found in page.get("Contents", ()):
                 item = _Object(bucket, found["Key"], found["ETag"], found["Size"])
                 if not item.key.endswith("/"):
@@ -135,7 +138,8 @@ def _download(client: Any, item: _Object, path: Path, stop: Event) -> None:
 def _receive(answer: dict[str, Any], item: _Object, path: Path, stop: Event) -> None:
     """Write the body; botocore compares its length, and its checksum where the object has one."""
     digest, size = hashlib.md5(usedforsecurity=False), 0
-    with answer["Body"] as body, path.open("wb") as target:
+    # closing, because a body that is entered as a context hands out the bare stream, which checks nothing
+    with closing(answer["Body"]) as body, path.open("wb") as target:
         while chunk := body.read(_CHUNK):
             if stop.is_set():
                 raise CancelledError
