@@ -1,6 +1,5 @@
 """An S3 server for tests: moto's, as a process of its own on a loopback port, which logs every request it answers."""
 
-import os
 import re
 import subprocess
 import sys
@@ -24,7 +23,9 @@ class S3Server:
     @property
     def environment(self) -> dict[str, str]:
         """What a user of this server sets, and nothing from files or from the machine it may run on."""
-        nowhere = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+        empty = self._log.with_name("aws-config")
+        empty.touch()
+        nowhere = {"AWS_CONFIG_FILE": str(empty), "AWS_SHARED_CREDENTIALS_FILE": str(empty)}
         return {**CREDENTIALS, **nowhere, "AWS_ENDPOINT_URL": self.url, "AWS_EC2_METADATA_DISABLED": "true",
                 "AWS_DEFAULT_REGION": "us-east-1"}  # fmt: skip
 
