@@ -1,7 +1,8 @@
 """Stage `ingest`: bring raw data into the checkout as found, so that DVC versions it.
 
 In:   the source named by `ingest:` in params.yaml
-Out:  artifacts/ingest/ — the raw files and listing.json with every file's size and SHA-256
+Out:  artifacts/ingest/ — the raw files, listing.json with every file's size and SHA-256, and after a sync that
+      changed them previous.json, the schema of what was there before
 Run:  python -m components.ingest        (again: syncs, and removes what the source no longer has)
 """
 
@@ -14,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from components import sources
 from components.params import load_globals, load_section
 from components.params.ingest import Params
+from components.preparing.previous import PREVIOUS, remember_previous
 from components.runtime.errors import UserError, run_main
 from components.runtime.outputs import ARTIFACTS, WORK, write_json
 from components.runtime.process import die_with_parent, set_threads
@@ -41,7 +43,7 @@ def ingest(params: Params, out: Path = ARTIFACTS / "ingest") -> dict[str, object
     (out / LISTING).unlink(missing_ok=True)
     files = {file.name: _sync(file, out) for file in (first, *fetched)}
     for leftover in _files_below(out):
-        if leftover.relative_to(out).as_posix() not in files:
+        if leftover.relative_to(out).as_posix() not in (*files, PREVIOUS):
             leftover.unlink()
     listing = {
         "source": params.source,
@@ -49,6 +51,7 @@ def ingest(params: Params, out: Path = ARTIFACTS / "ingest") -> dict[str, object
         "options": dataclasses.asdict(params.options),
         "files": files,
     }
+    remember_previous(out, listing, ARTIFACTS / "prepare" / "manifest.json")
     temporary = _temporary(LISTING)
     write_json(temporary, listing)
     temporary.replace(out / LISTING)
@@ -56,7 +59,8 @@ def ingest(params: Params, out: Path = ARTIFACTS / "ingest") -> dict[str, object
 
 
 def _sync(file: sources.RawFile, out: Path) -> dict[str, object]:
-    if PurePosixPath(file.name).is_absolute() or ".." in PurePosixPath(file.name).parts or file.name == LISTING:
+    parts = PurePosixPath(file.name).parts
+    if PurePosixPath(file.name).is_absolute() or ".." in parts or file.name in (LISTING, PREVIOUS):
         raise UserError("ingest.path", f"file name {file.name!r} would leave artifacts/ingest", "rename it")
     temporary, target = _temporary(file.name), out / file.name
     try:

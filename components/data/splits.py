@@ -50,6 +50,11 @@ class Manifest:
     """Of a table: its raw columns and the features they become; empty otherwise."""
     dropped_columns: dict[str, str] = field(default_factory=dict)
     """Of a table: columns that are not used, and why."""
+    column_ranges: dict[str, list[float]] = field(default_factory=dict)
+    """Column of numbers (its index where it has no name), then its smallest and largest value among all records; for
+    checks and people, nothing is fitted to it."""
+    raw: dict[str, Any] = field(default_factory=dict)
+    """`digest` of the listing of the raw data, and the `options` it was read with."""
 
     @property
     def has_anomalies(self) -> bool:
