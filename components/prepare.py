@@ -24,7 +24,7 @@ from components.preparing.arrays import ArrayContent
 from components.preparing.checks import Facts, Finding, numbered, validate
 from components.preparing.content import Content, Observed
 from components.preparing.examples import draw_examples
-from components.preparing.previous import listing_digest, load_previous
+from components.preparing.previous import load_previous, raw_identity
 from components.reporting.plots import save
 from components.runtime.errors import UserError, run_main
 from components.runtime.outputs import ARTIFACTS, WORK, complete_dir, read_json, write_json
@@ -62,7 +62,7 @@ def prepare(params: Params, raw_dir: Path = ARTIFACTS / "ingest", out: Path = AR
             digests={path.name: _sha256(path) for path in sorted(folder.glob("*.npy"))},
             source={"name": listing["source"], "version": listing["version"]},
             dropped=dealt.dropped,
-            raw={"digest": listing_digest(listing), "options": listing["options"]},
+            raw=raw_identity(listing),
             **vars(layout),
         )
         write_json(folder / "manifest.json", manifest.to_json())

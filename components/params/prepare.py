@@ -20,7 +20,7 @@ SEVERITIES: dict[str, Severity] = {
     "label_balance": "warning",
     "corrupt_files": "warning",
 }
-"""Check, then how its fault is taken where params do not say: what breaks yesterday's models and callers is an error."""
+"""Check, then its severity where params are silent; only what breaks yesterday's models and callers is an error."""
 
 
 class Fractions(Section):

@@ -12,20 +12,21 @@ from components.data.splits import Manifest, load_labels, load_records
 from components.reporting import plots
 
 CLASSES = 12
-"""Classes that are shown, the first by name; the report's table counts all."""
+"""Classes that are shown, normal ones first; the report's table counts all."""
 EACH = 8
 """Records of a class."""
 SIDE = 48
-"""Pixels along a side of a picture, at most about twice as many."""
+"""Most pixels along a side of a picture."""
 
 
 def draw_examples(manifest: Manifest, prepared: Path) -> Figure:
     """Pictures of images, and lines of scaled values of everything else."""
-    chosen = {name: _records(manifest, name, prepared) for name in (manifest.classes or [""])[:CLASSES]}
-    shown = {name: records for name, records in chosen.items() if len(records)}
-    anomalous = [bool(manifest.classes) and name not in manifest.normal_classes for name in shown]
+    names = sorted(manifest.classes or [""], key=lambda name: name not in manifest.normal_classes)[:CLASSES]
+    chosen = [(name, _records(manifest, name, prepared)) for name in names]
+    shown = [(name, records) for name, records in chosen if len(records)]
+    anomalous = [bool(name) and name not in manifest.normal_classes for name, _ in shown]
     draw = plots.examples if manifest.item.is_image else plots.values
-    return draw({_label(name): records for name, records in shown.items()}, anomalous)
+    return draw([_label(name) for name, _ in shown], [records for _, records in shown], anomalous)
 
 
 def _records(manifest: Manifest, name: str, prepared: Path) -> np.ndarray:
@@ -45,7 +46,7 @@ def _records(manifest: Manifest, name: str, prepared: Path) -> np.ndarray:
 
 def _thinned(images: np.ndarray) -> np.ndarray:
     """Every n-th pixel of (record, channel, height, width)."""
-    step = max(1, max(images.shape[2:]) // SIDE)
+    step = -(-max(images.shape[2:]) // SIDE)
     return images[:, :, ::step, ::step].astype(np.float64)
 
 

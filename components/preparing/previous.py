@@ -32,10 +32,13 @@ class Previous:
     counts: dict[str, dict[str, int]]
 
 
-def listing_digest(listing: Mapping[str, Any]) -> str:
-    """SHA-256 of what a listing says about the content and how it is read; the libraries' versions have no say."""
-    said = {key: listing[key] for key in ("source", "options", "files")}
-    return hashlib.sha256(json.dumps(said, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+def raw_identity(listing: Mapping[str, Any]) -> dict[str, Any]:
+    """What a manifest says of the raw data it was made of: source, how it was read, and the SHA-256 of both with every
+    file's name, size and digest; the versions of libraries have no say.
+    """
+    reading = _reading(listing)
+    content = json.dumps({**reading, "files": listing["files"]}, sort_keys=True, ensure_ascii=False)
+    return {**reading, "digest": hashlib.sha256(content.encode()).hexdigest()}
 
 
 def column_kinds(manifest: Mapping[str, Any]) -> dict[str, str]:
@@ -50,22 +53,11 @@ def remember_previous(out: Path, listing: Mapping[str, Any], manifest_path: Path
     A manifest of another source, or one read with other options, is no predecessor: such a change is the user's own.
     """
     target = out / PREVIOUS
-    manifest = _read(manifest_path)
-    if (
-        manifest
-        and "raw" in manifest
-        and _same_reading(manifest["source"]["name"], manifest["raw"]["options"], listing)
-    ):
-        if manifest["raw"]["digest"] != listing_digest(listing):
-            schema = Previous(
-                columns=column_kinds(manifest),
-                column_ranges=manifest["column_ranges"],
-                **{key: manifest[key] for key in ("kind", "item_shape", "dtype", "classes", "counts")},
-            )
-            _replace(target, {"source": listing["source"], "options": listing["options"], "schema": vars(schema)})
-        return
-    stored = _read(target)
-    if stored and not _same_reading(stored["source"], stored["options"], listing):
+    manifest, stored = _read(manifest_path), _read(target)
+    if manifest and manifest.get("raw") and _same_reading(manifest["raw"], listing):
+        if manifest["raw"]["digest"] != raw_identity(listing)["digest"]:
+            _replace(target, {**_reading(listing), "schema": vars(_schema(manifest))})
+    elif stored and not _same_reading(stored, listing):
         target.unlink()
 
 
@@ -75,9 +67,18 @@ def load_previous(raw_dir: Path) -> Previous | None:
     return Previous(**read_json(path, "ingest")["schema"]) if path.exists() else None
 
 
-def _same_reading(source: str, options: Mapping[str, Any], listing: Mapping[str, Any]) -> bool:
+def _reading(listing: Mapping[str, Any]) -> dict[str, Any]:
     # through JSON, because a listing that was not read from its file may hold tuples
-    return source == listing["source"] and options == json.loads(json.dumps(listing["options"]))
+    return json.loads(json.dumps({"source": listing["source"], "options": listing["options"]}))
+
+
+def _same_reading(stored: Mapping[str, Any], listing: Mapping[str, Any]) -> bool:
+    return {key: stored[key] for key in ("source", "options")} == _reading(listing)
+
+
+def _schema(manifest: Mapping[str, Any]) -> Previous:
+    kept = ("kind", "item_shape", "dtype", "classes", "column_ranges", "counts")
+    return Previous(columns=column_kinds(manifest), **{key: manifest[key] for key in kept})
 
 
 def _read(path: Path) -> dict[str, Any] | None:
