@@ -1,4 +1,4 @@
-"""The schema that rows of a table must keep, as a pandera one: a type for each column, and the range that params declare.
+"""The schema that rows of a table must keep, as a pandera one: a type for each column, and the range params declare.
 
 It looks at canonical columns: numbers and dates as float32 with NaN where missing, everything else as strings.
 pandera is imported when it is needed: it takes longer than many a table.
