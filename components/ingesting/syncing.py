@@ -19,19 +19,19 @@ THREADS = 8  # files that are fetched at once: they wait for a server or a disk,
 _LONGEST = 255  # bytes in one part of a name, on every file system that we know
 
 
-def check_names(files: Sequence[RawFile], reserved: str) -> None:
+def check_names(files: Sequence[RawFile], reserved: Sequence[str]) -> None:
     """Refuse names that would leave the folder, or that cannot stand beside each other.
 
     Raises:
-        UserError: a name is no plain relative path, is `reserved`, or is also the folder of another file.
+        UserError: a name is no plain relative path, is one of `reserved`, or is also the folder of another file.
     """
-    names = {file.name for file in files} | {reserved}
+    names = {file.name for file in files}.union(reserved)
     for file in files:
         parts = file.name.split("/")
         if any(part in ("", ".", "..") or "\0" in part or len(part.encode()) > _LONGEST for part in parts):
             raise UserError("ingest.path", f"{file.name!r} would be no file below artifacts/ingest", "rename it")
-        if file.name == reserved:
-            raise UserError("ingest.path", f"{reserved!r} is the name of ingest's own listing", "rename it")
+        if file.name in reserved:
+            raise UserError("ingest.path", f"{file.name!r} is the name of a file of ingest's own", "rename it")
         for folder in PurePosixPath(file.name).parents:
             if folder.as_posix() in names:
                 raise UserError("ingest.path", f"{folder} is a file and also the folder of {file.name}", "rename one")
