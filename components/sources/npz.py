@@ -158,7 +158,10 @@ def _inspect(files: Mapping[str, Path], given: Path) -> dict[str, _Array]:
     if "x" not in arrays:
         raise UserError("ingest.path", f"{given} holds no array x", f"name its arrays {', '.join(NAMES)}")
     for name, array in arrays.items():
-        (_check_records if name in _LABELS_OF else _check_labels)(array)
+        if name in _LABELS_OF:
+            _check_records(array)
+        else:
+            _check_labels(array)
     for records, labels in _LABELS_OF.items():
         _check_pair(arrays.get(records), arrays.get(labels))
     if "test_x" in arrays:
