@@ -32,6 +32,7 @@ from components.runtime.errors import UserError
 from components.sources import Options, Part, RawData, RawFile, Request, Source, refuse_escape
 
 NAMES = ("x", "labels", "test_x", "test_labels")
+_SUFFIXES = (".npz", ".npy")
 _LABELS_OF = {"x": "labels", "test_x": "test_labels"}
 _BLOCK_BYTES = 4 << 20
 _HEADS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -105,6 +106,8 @@ def fetch(request: Request) -> Iterator[RawFile]:
     """
     given = Path(request.path or "")
     if given.is_file():
+        if given.suffix not in _SUFFIXES:
+            raise UserError("ingest.path", f"{given} is no .npz or .npy file", "name one, or a folder of them")
         files = {"x.npy" if given.suffix == ".npy" else given.name: given}
     else:
         files = _files(request.folder)
@@ -145,7 +148,7 @@ def version() -> str:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    found = (path for path in sorted(folder.iterdir()) if path.suffix in (".npz", ".npy") and path.is_file())
+    found = (path for path in sorted(folder.iterdir()) if path.suffix in _SUFFIXES and path.is_file())
     return {path.name: path for path in found if not path.name.startswith(".")}
 
 
@@ -155,7 +158,10 @@ def _inspect(files: Mapping[str, Path], given: Path) -> dict[str, _Array]:
     if "x" not in arrays:
         raise UserError("ingest.path", f"{given} holds no array x", f"name its arrays {', '.join(NAMES)}")
     for name, array in arrays.items():
-        (_check_records if name in _LABELS_OF else _check_labels)(array)
+        if name in _LABELS_OF:
+            _check_records(array)
+        else:
+            _check_labels(array)
     for records, labels in _LABELS_OF.items():
         _check_pair(arrays.get(records), arrays.get(labels))
     if "test_x" in arrays:

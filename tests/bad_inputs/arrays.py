@@ -75,6 +75,12 @@ def _case(name: str, make: Callable[[Path], object], error: str, **prepare: Any)
 
 
 CASES = [
+    Case(
+        "npz: another kind of file",
+        lambda folder: (folder / "x.csv").write_text("1,2"),
+        "ingest.path: data/x.csv is no .npz or .npy file; name one, or a folder of them",
+        {"source": "npz", "path": "data/x.csv"},
+    ),
     _case(
         "empty folder", _files(), "ingest.path: data holds no array x; name its arrays x, labels, test_x, test_labels"
     ),
