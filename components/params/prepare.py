@@ -3,7 +3,7 @@
 import math
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from components.params import Section
 
@@ -55,13 +55,18 @@ class Params(Section):
     ranges: dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]] = Field(default_factory=dict)
     """Of a table: [lowest, highest] plausible value of a numeric column; what lies outside is counted."""
 
+    @field_validator("ranges")
+    @classmethod
+    def _check_ranges(cls, ranges: dict[str, list[float]]) -> dict[str, list[float]]:
+        for name, (low, high) in ranges.items():
+            if low >= high:
+                raise ValueError(f"must be [lowest, highest], got [{low:g}, {high:g}] for {name}")
+        return ranges
+
     @model_validator(mode="after")
     def _check(self) -> "Params":
-        for name, (low, high) in self.ranges.items():
-            if low >= high:
-                raise ValueError(f"ranges.{name} must be [lowest, highest], got [{low:g}, {high:g}]")
         if self.label is not None and self.label == self.group:
-            raise ValueError(f"label and group are both '{self.label}': classes are no groups")
+            raise ValueError(f"label and group are both '{self.label}', and classes are no groups")
         return self
 
     @property

@@ -112,8 +112,7 @@ class TableContent:
             digests.append(_digests(chunk[dealt_by]))
         contents = np.concatenate(digests)
         if len(contents) < 2:
-            what = "the table has one row" if len(contents) else "the table has no row, only the names of its columns"
-            raise UserError("artifacts/ingest", what, "add rows")
+            raise UserError("artifacts/ingest", "the table has one row", "add rows")
         self.classes, self.labels = labels.settle(len(contents))
         return recognise(profiles, declared), contents
 
