@@ -5,6 +5,12 @@ from typing import Literal
 
 ColumnKind = Literal["numeric", "boolean", "categorical", "date"]
 
+MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?")
+"""Cells that mean "no value", in preparing as in serving."""
+TRUE_WORDS = ("true", "yes", "t", "y", "1")
+FALSE_WORDS = ("false", "no", "f", "n", "0")
+"""Cells of a boolean column, in any case; 1 and 0 alone make a numeric column unless it is declared boolean."""
+
 
 @dataclass(frozen=True)
 class Column:

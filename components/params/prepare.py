@@ -1,7 +1,9 @@
-"""The section `prepare:`: what is normal, how records are dealt to splits, and what makes data suspicious."""
+"""The section `prepare:`: what is normal, how records are dealt to splits, what the columns of a table are, and what
+makes data suspicious.
+"""
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -73,10 +75,31 @@ class Params(Section):
     """Key of the hash that deals records to splits; a new key deals anew."""
     pool: bool = False
     """Merge a source's own test split with the rest before splitting."""
+    label: str | None = None
+    """Of a table: the column that holds the classes; it is no feature."""
+    group: str | None = None
+    """Of a table: the column whose equal values share a split (a patient, a machine); it is no feature."""
+    columns: dict[str, Literal["numeric", "boolean", "categorical", "date", "drop"]] = Field(default_factory=dict)
+    """Of a table: the kind of a column, where it is not to be found out."""
+    scaling: Literal["standard", "robust", "quantile"] = "standard"
+    """Of a table, its numbers and dates: mean and deviation, median and quartiles, or ranks in 0..1."""
+    min_level_count: int = Field(5, ge=1)
+    """Of a table: a word that occurs less often in train is folded into the level (other)."""
+    ranges: dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]] = Field(default_factory=dict)
+    """Of a table: [lowest, highest] plausible value of a numeric column; what lies outside is counted."""
+
     checks: dict[str, Severity] = Field(default_factory=dict, validate_default=True)
     """Check, then how a fault is taken: error refuses the data, warning reports it, off does not look."""
     limits: Limits = Limits()
     """Where checks begin to complain."""
+
+    @field_validator("ranges")
+    @classmethod
+    def _check_ranges(cls, ranges: dict[str, list[float]]) -> dict[str, list[float]]:
+        for name, (low, high) in ranges.items():
+            if low >= high:
+                raise ValueError(f"must be [lowest, highest], got [{low:g}, {high:g}] for {name}")
+        return ranges
 
     @field_validator("checks")
     @classmethod
@@ -85,3 +108,15 @@ class Params(Section):
             if name not in SEVERITIES:
                 raise unknown("prepare.checks", "check", name, SEVERITIES)
         return SEVERITIES | given
+
+    @model_validator(mode="after")
+    def _check(self) -> "Params":
+        if self.label is not None and self.label == self.group:
+            raise ValueError(f"label and group are both '{self.label}', and classes are no groups")
+        return self
+
+    @property
+    def of_tables(self) -> dict[str, object]:
+        """The settings that only a table can have and that are set."""
+        found = {name: getattr(self, name) for name in ("label", "group", "columns", "ranges")}
+        return {name: value for name, value in found.items() if value}
