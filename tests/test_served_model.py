@@ -6,7 +6,6 @@ Reference: onnxruntime on scorer.onnx.
 import json
 import subprocess
 import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 

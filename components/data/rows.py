@@ -1,6 +1,7 @@
 """The raw columns of a prepared table, read a few rows at a time."""
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -34,3 +35,8 @@ def read_rows(split: Split, columns: Sequence[Column], prepared: Path = PREPARED
         raise UserError(str(path), "is no valid Parquet file", again) from None
     except KeyError as error:
         raise UserError(str(path), f"has no column {error}", again) from None
+
+
+def days_to(origin: str) -> float:
+    """Days from the first of January 1970 to a column's origin, by which dates of different origins compare."""
+    return (datetime.fromisoformat(origin) - datetime(1970, 1, 1)) / timedelta(days=1)

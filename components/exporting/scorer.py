@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from components.data.columns import Column
+from components.data.columns import Column, column_of
 from components.data.scaling import Scale
 from components.models import Autoencoder
-from components.scoring.score import reconstruction_error
+from components.scoring.score import contributions, reconstruction_error
 
 INPUT = "input"
 OUTPUTS = ("reconstruction", "code", "score", "p_value", "is_anomaly")
@@ -82,15 +82,11 @@ class TableScorer(Scorer):
     def __init__(self, columns: Sequence[Column], *others: Scale | Autoencoder | Tensor | int) -> None:
         super().__init__(*others)
         self.columns = len(columns)
-        widths = torch.tensor([column.stop - column.start for column in columns])
-        self.register_buffer("column_of", torch.repeat_interleave(torch.arange(self.columns), widths))
+        self.register_buffer("column_of", torch.tensor(column_of(columns)))
 
     def forward(self, raw: Tensor) -> tuple[Tensor, ...]:
         """The values named in `outputs`, in that order."""
         features = self.scale(raw)
         reconstruction, code = self.model(features)
-        errors = (reconstruction - features).square() / features.shape[1]
-        # added where they belong, not multiplied by zeros and ones: one overflow must not spoil every column
-        empty = errors.new_zeros(1, self.columns).expand(errors.shape[0], self.columns)
-        contributions = empty.scatter_add(1, self.column_of.expand_as(errors), errors)
-        return *self._judge(features, reconstruction, code), contributions
+        parts = contributions(features, reconstruction, self.column_of, self.columns)
+        return *self._judge(features, reconstruction, code), parts

@@ -13,6 +13,7 @@ import torch
 from google.protobuf.message import DecodeError
 from onnx import ModelProto, compose, helper, numpy_helper
 
+from components.data.columns import FEATURES, PREPROCESS
 from components.data.rows import read_rows
 from components.data.scaling import Scale
 from components.data.splits import Manifest, load_records
@@ -23,9 +24,6 @@ from components.models import Autoencoder
 from components.runtime.errors import UserError
 from components.scoring.conformal import Calibration
 
-PREPROCESS = "preprocess.onnx"
-FEATURES = "features"
-"""Output of preprocess.onnx."""
 DECISIONS = ("score", "p_value", "is_anomaly")
 _CORE = "core/"
 _TYPES = {"boolean": "string", "categorical": "string", "numeric": "float32", "date": "float32"}
