@@ -19,8 +19,10 @@ from made_tables import COLUMNS, draw_rows, make_artifacts
 from publications import MLFLOWS_OWN
 from serving import ask, serving
 
+from components.data.splits import load_manifest
 from components.export import export
 from components.params.export import Params
+from components.publishing.runs import _schema
 from components.publishing.version import write_model
 
 pytestmark = [pytest.mark.filterwarnings(warning) for warning in MLFLOWS_OWN]
@@ -188,6 +190,13 @@ def test_signature_and_example_are_given(saved: Path) -> None:
     example = json.loads((saved / "serving_input_example.json").read_text(), parse_constant=pytest.fail)
     assert example["dataframe_split"]["columns"] == NAMES and len(example["dataframe_split"]["data"]) == 2
     assert "components" not in (saved / "served_table.py").read_text()
+
+
+def test_a_runs_data_set_names_the_raw_columns(saved: Path) -> None:
+    schema = mlflow.types.Schema.from_json(json.dumps(_schema(load_manifest(saved / "provenance"))["mlflow_colspec"]))
+    assert {column.name: column.type.name for column in schema.inputs} == {
+        "age": "double", "since": "datetime", "member": "boolean", "city": "string"
+    }  # fmt: skip
 
 
 def test_it_is_served(saved: Path, tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def test_another_process_writes_the_same_graphs(exported: Path, tmp_path: Path) 
 
 def test_the_cards_lines_run(exported: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     card = (exported / "export/v/card.md").read_text()
-    assert "| `since` | (batch,) | float32 | days since 2020-01-01; NaN where missing |" in card
+    assert "| `since` | (batch,) | float32 | date: days since 2020-01-01; NaN where missing |" in card
     assert "model.torchscript.pt takes the 9 features" in card
     assert hashlib.sha256((exported / "export/v/scorer.onnx").read_bytes()).hexdigest() in card
     monkeypatch.chdir(exported / "export/v")

@@ -28,9 +28,10 @@ DECISIONS = ("score", "p_value", "is_anomaly")
 _CORE = "core/"
 _TYPES = {"boolean": "string", "categorical": "string", "numeric": "float32", "date": "float32"}
 _MEANING = {
-    "numeric": "a number; NaN where missing",
-    "boolean": "'true' or 'false'; '' where missing",
-    "categorical": "a level; '' where missing, unknown ones count as none of the known",
+    "numeric": "numeric; NaN where missing",
+    "boolean": "boolean: 'true' or 'false'; '' where missing",
+    "categorical": "categorical, any text; '' where missing",
+    "date": "date: days since {origin}; NaN where missing",
 }
 
 
@@ -50,6 +51,8 @@ class TableIntake:
         self.example = torch.zeros((2, *manifest.item_shape))
         self.records = f"table rows of {len(self.columns)} columns"
         self.remark = (
+            "encoder.onnx and reconstructor.onnx take the same columns and give `code` (batch, code) and "
+            f"`reconstruction` (batch, {manifest.item.size}), the features as the network has them. "
             f"model.torchscript.pt takes the {manifest.item.size} features (batch, {manifest.item.size}) float32 that "
             f"artifacts/prepare/{PREPROCESS} makes of the columns: TorchScript knows no strings. Beside the outputs of "
             "scorer.onnx it gives the reconstruction and the code."
@@ -75,7 +78,7 @@ class TableIntake:
         """One input for each column, and one contribution."""
         del latent_dim
         inputs = [
-            (f"`{column.name}`", "(batch,)", _TYPES[column.kind], self._meaning(column.kind, column.origin))
+            (f"`{column.name}`", "(batch,)", _TYPES[column.kind], _MEANING[column.kind].format(origin=column.origin))
             for column in self.columns
         ]
         return [
@@ -107,10 +110,6 @@ class TableIntake:
             what = f"column '{taken[0]}' has the name of an output of the scorer"
             raise UserError("artifacts/prepare", what, "rename it in the source")
         return front
-
-    @staticmethod
-    def _meaning(kind: str, origin: str | None) -> str:
-        return _MEANING.get(kind, f"days since {origin}; NaN where missing")
 
 
 def _load(path: Path) -> ModelProto:
