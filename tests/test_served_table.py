@@ -98,11 +98,11 @@ def test_more_records_than_one_call_of_the_graph_takes(saved: Path, model: "mlfl
 AGES = {
     41.0: [41, 41.0, np.int8(41), np.float32(41), "41", "41.0", " 41 ", "4.1e1", Decimal(41)],
     1.0: [True, np.True_],
-    np.nan: [None, np.nan, pd.NA, pd.NaT, "", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?"],
+    np.nan: [None, np.nan, pd.NA, pd.NaT, "", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?", "  "],
 }
 DATES = {
     366.0: [
-        "2021-01-01", "2021-01-01T00:00:00", "2021-01-01 00:00:00Z", "2021-01-01T02:00:00+02:00",
+        "2021-01-01", " 2021-01-01T00:00:00 ", "2021-01-01 00:00:00Z", "2021-01-01T02:00:00+02:00",
         datetime.date(2021, 1, 1), datetime.datetime(2021, 1, 1), pd.Timestamp("2021-01-01"),
         pd.Timestamp("2021-01-01 01:00", tz="Europe/Berlin"), np.datetime64("2021-01-01"),
     ],
@@ -110,11 +110,16 @@ DATES = {
     np.nan: [None, pd.NaT, np.datetime64("NaT"), np.nan, ""],
 }  # fmt: skip
 MEMBERS = {
-    "true": [True, np.True_, 1, 1.0, "true", "True", "YES", "t", "y", "1"],
+    "true": [True, np.True_, 1, 1.0, "true", "True", "YES ", "t", "y", "1"],
     "false": [False, 0, 0.0, "False", "no", "F", "N", "0"],
     "": [None, pd.NA, np.nan, "", "?"],
 }
-CITIES = {"Bern": ["Bern", np.str_("Bern")], "Atlantis": ["Atlantis"], "7": [7, 7.0, "7"], "": [None, pd.NA, "NULL"]}
+CITIES = {
+    "Bern": ["Bern", np.str_("Bern"), " Bern "],
+    "Atlantis": ["Atlantis"],
+    "7": [7, 7.0, "7"],
+    "": [None, pd.NA, "NULL"],
+}
 
 
 @pytest.mark.parametrize(
@@ -156,6 +161,7 @@ WRONG = [
     ("age", [1, 2], r"found \[1, 2\] \(list\)"),
     ("since", "last summer", r"column 'since', row 2: found 'last summer' \(str\), expected a date \(ISO 8601"),
     ("since", 20210101, r"found 20210101 \(int\)"),
+    ("since", "20210101", "found '20210101'"),
     ("member", "perhaps", r"column 'member', row 2: found 'perhaps' \(str\), expected true or false"),
     ("member", 2, r"found 2 \(int\)"),
     ("city", datetime.date(2020, 1, 1), r"column 'city', row 2: found datetime\.date\(2020, 1, 1\) \(date\)"),

@@ -8,6 +8,7 @@ and of the words for "no value", "true" and "false" stands in columns.json besid
 import datetime
 import json
 import math
+import re
 from collections.abc import Callable, Hashable
 from decimal import Decimal
 from numbers import Real
@@ -98,6 +99,8 @@ class Converter:
         return np.array([self._convert(index, cell) for index, cell in cells.items()], self.dtype)
 
     def _convert(self, index: Hashable, cell: Any) -> float | str:
+        if isinstance(cell, str):
+            cell = cell.strip()
         if self._is_missing(cell):
             return self.missing
         try:
@@ -142,7 +145,7 @@ class Converter:
         return next((spelling for spelling in spellings if spelling in self.levels), spellings[0])
 
     def _days(self, cell: Any) -> float:
-        moment = datetime.datetime.fromisoformat(cell) if isinstance(cell, str) else _moment(cell)
+        moment = _read_moment(cell) if isinstance(cell, str) else _moment(cell)
         if moment.tzinfo:
             moment = moment.astimezone(datetime.UTC).replace(tzinfo=None)
         return (moment - self.origin) / datetime.timedelta(days=1)
@@ -165,6 +168,13 @@ def _spellings(cell: Any) -> tuple[str, ...]:
     if isinstance(cell, Real | Decimal):
         return (str(cell),)
     raise TypeError
+
+
+def _read_moment(text: str) -> datetime.datetime:
+    # Python reads 20210131 as a date, prepare as a number
+    if not re.match(r"\d{4}-\d{2}-\d{2}", text):
+        raise ValueError
+    return datetime.datetime.fromisoformat(text)
 
 
 def _moment(cell: Any) -> datetime.datetime:
