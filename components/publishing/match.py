@@ -203,15 +203,11 @@ def _manifest_of(champion: Path) -> Manifest:
 def _check_inputs(theirs: Manifest, ours: Manifest, rule: str) -> None:
     if _inputs(theirs) != _inputs(ours):
         raise Incomparable(f"it takes other inputs ({_describe(ours)}) than the champion ({_describe(theirs)})")
-    if ours.columns and rule != "auroc" and _preprocessing(theirs) != _preprocessing(ours):
+    if ours.columns and rule != "auroc" and theirs.digests[PREPROCESS] != ours.digests[PREPROCESS]:
         raise Incomparable(
             "it makes other features of a row than the champion, so their squared errors have different units; "
             "with labelled anomalies, set compare.winner to auroc"
         )
-
-
-def _preprocessing(manifest: Manifest) -> str | None:
-    return manifest.digests.get(PREPROCESS)
 
 
 def _inputs(manifest: Manifest) -> tuple[object, ...]:
