@@ -1,7 +1,8 @@
 """Stage `prepare`: raw data to validated splits that every variant shares.
 
 In:   artifacts/ingest/
-Out:  artifacts/prepare/ — {train,validation,calibration,selection,test}.npy, their _labels.npy, manifest.json
+Out:  artifacts/prepare/ — {train,validation,calibration,selection,test}.npy, their _labels.npy, manifest.json;
+      of a table also preprocess.onnx and the splits' raw columns as .parquet
 Run:  python -m components.prepare
 """
 
@@ -21,6 +22,7 @@ from components.params import load_section, unknown
 from components.params.prepare import Params
 from components.preparing.arrays import ArrayContent
 from components.preparing.content import Content
+from components.preparing.tables import TableContent
 from components.runtime.errors import UserError, run_main
 from components.runtime.outputs import ARTIFACTS, WORK, complete_dir, read_json, write_json
 from components.runtime.process import die_with_parent
@@ -35,7 +37,7 @@ def prepare(params: Params, raw_dir: Path = ARTIFACTS / "ingest", out: Path = AR
     """
     listing = read_json(raw_dir / "listing.json", "ingest")
     with _scratch() as scratch, complete_dir(out) as folder:
-        content = _read(listing, raw_dir, scratch)
+        content = _read(listing, raw_dir, scratch, params)
         normal = _normal_classes(params, content)
         labels = content.labels
         anomalous = np.isin(labels, [index for index, name in enumerate(content.classes) if name not in normal])
@@ -53,7 +55,7 @@ def prepare(params: Params, raw_dir: Path = ARTIFACTS / "ingest", out: Path = AR
             classes=list(content.classes),
             normal_classes=normal,
             counts={split: _count(labels[of_split], content.classes) for split, of_split in rows.items()},
-            digests={path.name: _sha256(path) for path in sorted(folder.glob("*.npy"))},
+            digests={path.name: _sha256(path) for path in sorted(folder.iterdir())},
             source={"name": listing["source"], "version": listing["version"]},
             dropped=dealt.dropped,
             **vars(layout),
@@ -62,11 +64,17 @@ def prepare(params: Params, raw_dir: Path = ARTIFACTS / "ingest", out: Path = AR
     return manifest
 
 
-def _read(listing: dict[str, Any], raw_dir: Path, scratch: Path) -> Content:
+def _read(listing: dict[str, Any], raw_dir: Path, scratch: Path, params: Params) -> Content:
     given = listing["options"]
     size = given["image_size"]
     options = sources.Options(**{**given, "image_size": tuple(size) if size else None})
-    return ArrayContent(sources.find(listing["source"]).read(raw_dir, options, scratch))
+    raw = sources.find(listing["source"]).read(raw_dir, options, scratch)
+    if isinstance(raw, sources.RawTable):
+        return TableContent(raw, params)
+    for name in params.of_tables:
+        what = f"is for tables, and source '{listing['source']}' holds {raw.kind}s"
+        raise UserError(f"prepare.{name}", what, "remove it from params.yaml")
+    return ArrayContent(raw)
 
 
 @contextmanager
@@ -82,7 +90,8 @@ def _normal_classes(params: Params, content: Content) -> list[str]:
         return list(content.source_normal or content.classes)
     wanted = [str(name) for name in params.normal_classes]
     if not content.classes:
-        raise UserError("prepare.normal_classes", "is set and the data has no labels", "set it to null")
+        fix = "set it to null, or name prepare.label" if content.kind == "table" else "set it to null"
+        raise UserError("prepare.normal_classes", "is set and the data has no labels", fix)
     for name in wanted:
         if name not in content.classes:
             raise unknown("prepare.normal_classes", "class", name, content.classes)
@@ -117,6 +126,8 @@ def main() -> None:
     manifest = prepare(load_section("prepare"))
     sizes = ", ".join(f"{split} {manifest.size(split)}" for split in SPLITS)
     print(f"{manifest.kind}s {'x'.join(map(str, manifest.item_shape))}: {sizes}; dropped {manifest.dropped or 'none'}")
+    for name, reason in manifest.dropped_columns.items():
+        print(f"column '{name}' is not used: {reason}")
 
 
 if __name__ == "__main__":

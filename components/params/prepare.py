@@ -1,6 +1,7 @@
-"""The section `prepare:`: what is normal, and how records are dealt to splits."""
+"""The section `prepare:`: what is normal, how records are dealt to splits, and what the columns of a table are."""
 
 import math
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -40,3 +41,31 @@ class Params(Section):
     """Key of the hash that deals records to splits; a new key deals anew."""
     pool: bool = False
     """Merge a source's own test split with the rest before splitting."""
+
+    label: str | None = None
+    """Of a table: the column that holds the classes; it is no feature."""
+    group: str | None = None
+    """Of a table: the column whose equal values share a split (a patient, a machine); it is no feature."""
+    columns: dict[str, Literal["numeric", "boolean", "categorical", "date", "drop"]] = Field(default_factory=dict)
+    """Of a table: the kind of a column, where it is not to be found out."""
+    scaling: Literal["standard", "robust", "quantile"] = "standard"
+    """Of a table, its numbers and dates: mean and deviation, median and quartiles, or ranks in 0..1."""
+    min_level_count: int = Field(5, ge=1)
+    """Of a table: a word that occurs less often in train is folded into the level (other)."""
+    ranges: dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]] = Field(default_factory=dict)
+    """Of a table: [lowest, highest] plausible value of a numeric column; what lies outside is counted."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "Params":
+        for name, (low, high) in self.ranges.items():
+            if low >= high:
+                raise ValueError(f"ranges.{name} must be [lowest, highest], got [{low:g}, {high:g}]")
+        if self.label is not None and self.label == self.group:
+            raise ValueError(f"label and group are both '{self.label}': classes are no groups")
+        return self
+
+    @property
+    def of_tables(self) -> dict[str, object]:
+        """The settings that only a table can have and that are set."""
+        found = {name: getattr(self, name) for name in ("label", "group", "columns", "ranges")}
+        return {name: value for name, value in found.items() if value}

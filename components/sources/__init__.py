@@ -123,6 +123,18 @@ class Source:
     """Whether a folder holds this source's kind of files; asked where the user names a place and no format (s3)."""
 
 
+def refuse_escape(path: Path, folder: Path) -> None:
+    """Check that a file found in a folder lies in it, whatever links are on the way.
+
+    Raises:
+        UserError: it is a link that leaves the folder, or is no file.
+    """
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise UserError(str(path), f"is a link that leaves {folder}", "put the file itself there")
+    if not path.is_file():
+        raise UserError(str(path), "is no file (a link to a folder or to nothing)", "put the files themselves there")
+
+
 def known() -> list[str]:
     """Names of all sources, from the listing of this folder."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
