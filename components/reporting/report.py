@@ -26,6 +26,7 @@ FIGURE_BUDGET = 4_000_000
 
 CAPTIONS = {
     "reconstructions": ("Reconstructions", "What is lost between test records and their reconstructions."),
+    "columns": ("Columns that explain alarms", "What each column adds to the scores of test records."),
     "losses": ("Training", "The weights of the best epoch on validation were kept."),
     "errors": ("Scores", "Each kind as shares of its own number; right of the dashed line lie the alarms."),
     "anomalies": ("Strangest records", "The test records with the largest errors, true anomalies or not."),
