@@ -1,5 +1,6 @@
 """An S3 server for tests: moto's, as a process of its own on a loopback port, which logs every request it answers."""
 
+import functools
 import re
 import subprocess
 import sys
@@ -29,6 +30,15 @@ class S3Server:
         return {**CREDENTIALS, **nowhere, "AWS_ENDPOINT_URL": self.url, "AWS_EC2_METADATA_DISABLED": "true",
                 "AWS_DEFAULT_REGION": "us-east-1"}  # fmt: skip
 
+    @functools.cached_property
+    def client(self) -> Any:
+        """What tests write with, whatever environment they make up."""
+        import boto3
+
+        key, secret = CREDENTIALS.values()
+        session = boto3.session.Session(key, secret, region_name="us-east-1")
+        return session.client("s3", endpoint_url=self.url)
+
     def log_size(self) -> int:
         """Where the log ends now."""
         return self._log.stat().st_size
@@ -50,10 +60,8 @@ class Bucket:
     """A bucket of its own for one test."""
 
     def __init__(self, server: S3Server, name: str) -> None:
-        import boto3
-
         self.server, self.name = server, name
-        self.client: Any = boto3.client("s3")
+        self.client = server.client
         self.client.create_bucket(Bucket=name)
         self._seen = server.log_size()
 

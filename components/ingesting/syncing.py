@@ -63,11 +63,12 @@ def sync(files: Sequence[RawFile], out: Path, stop: Event) -> Mapping[str, Entry
     """
     memory = Memory(WORK / "ingest" / "versions.jsonl")
     with _scratch() as scratch, ThreadPoolExecutor(THREADS) as pool, progress(len(files)) as advance:
-        work = [
-            pool.submit(_bring, file, out / file.name, scratch / f"{number}{PurePosixPath(file.name).suffix}", memory)
+        jobs = [
+            (file, out / file.name, scratch / f"{number}{PurePosixPath(file.name).suffix}", memory)
             for number, file in enumerate(files)
         ]
         try:
+            work = [pool.submit(_bring, *job) for job in jobs]
             for done in as_completed(work):
                 done.result()
                 advance()

@@ -107,6 +107,7 @@ def _parse(address: str) -> tuple[str, str]:
 def _client() -> Any:
     import boto3
     from botocore.config import Config
+    from botocore.exceptions import InvalidRegionError
 
     config = Config(
         connect_timeout=CONNECT_TIMEOUT,
@@ -116,6 +117,8 @@ def _client() -> Any:
     )
     try:
         return boto3.session.Session().client("s3", config=config)
+    except InvalidRegionError:
+        raise UserError("AWS_DEFAULT_REGION", "is no name of a region", "write e.g. eu-central-1") from None
     except ValueError:
         raise UserError("AWS_ENDPOINT_URL", "is no address of a server", "write http://HOST:PORT") from None
 
