@@ -177,7 +177,9 @@ CHECKS = (
         "add records, or look at prepare.normal_classes",
         label_balance,
     ),
-    Check("corrupt_files", "Files could not be read and were left out", "mend or remove them", corrupt_files),
+    Check(
+        "corrupt_files", "Files could not be read and were left out", "fetch them again, or remove them", corrupt_files
+    ),
 )
 
 
