@@ -20,13 +20,15 @@ _KEY = "listing"  # never prepare.split_key: listings of all versions must compa
 
 def list_records(prepared: Path = PREPARED) -> np.ndarray:
     """Digest and split (an index into SPLITS) of every record, sorted (record,)."""
-    parts = []
-    for index, split in enumerate(SPLITS):
-        digests = digest_records(load_records(split, prepared))
-        entries = np.empty(len(digests), _ENTRY)
-        entries["digest"], entries["split"] = digests, index
-        parts.append(entries)
-    return np.sort(np.concatenate(parts))
+    splits = [load_records(split, prepared) for split in SPLITS]
+    entries = np.empty(sum(map(len, splits)), _ENTRY)
+    start = 0
+    for index, records in enumerate(splits):
+        part = entries[start : start + len(records)]
+        part["digest"], part["split"] = digest_records(records), index
+        start += len(records)
+    entries.sort()
+    return entries
 
 
 def digest_records(records: np.ndarray) -> np.ndarray:

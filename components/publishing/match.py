@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from components.data.batches import batch_of
 from components.data.splits import Manifest, load_anomalous, load_manifest, load_records
 from components.publishing.listing import LISTING, digest_records, was_fitted
 from components.publishing.version import PROVENANCE, SCORER
@@ -21,7 +22,7 @@ from components.scoring.metrics import Estimate, mean_ratio, ranking_from_counts
 
 FEWEST_RECORDS = 30
 """Of each kind that the metric needs; on fewer, a bootstrap interval is narrower than the truth."""
-_CHUNK = 1024
+_CHUNK = 1024  # records at most
 
 
 class Incomparable(Exception):  # noqa: N818 - a finding, no fault
@@ -127,8 +128,9 @@ class _Scorer:
 
     def _run(self, output: str, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         records = load_records("test")
-        for start in range(0, len(rows), _CHUNK):
-            raw = records[rows[start : start + _CHUNK]]
+        size = batch_of(records.shape[1:], _CHUNK)
+        for start in range(0, len(rows), size):
+            raw = records[rows[start : start + size]]
             yield raw, self.session.run([output], {"input": raw})[0]
 
 
