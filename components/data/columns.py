@@ -1,7 +1,13 @@
 """The columns of a table, as the manifest describes them: the contract between a user's rows and a model's features."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+PREPROCESS = "preprocess.onnx"
+"""File of the graph that turns raw columns into features; the manifest names its digest."""
+FEATURES = "features"
+"""The output of that graph (batch, feature)."""
 
 ColumnKind = Literal["numeric", "boolean", "categorical", "date"]
 
@@ -31,3 +37,8 @@ class Column:
     def is_one_hot(self) -> bool:
         """Whether its features are levels, one of which is 1."""
         return bool(self.levels)
+
+
+def column_of(columns: Sequence[Column]) -> list[int]:
+    """Number of the column that each feature belongs to (feature,)."""
+    return [number for number, column in enumerate(columns) for _ in range(column.start, column.stop)]
