@@ -127,7 +127,7 @@ MISTAKES: list[tuple[str, Mistake, str]] = [
     ("too long a name", lambda b, p: b.put(f"raw/{'x' * 256}", b"x"),
      f"ingest.path: '{'x' * 256}' would be no file below artifacts/ingest; rename it"),
     ("the listing's name", lambda b, p: b.put("raw/listing.json", b"x"),
-     "ingest.path: 'listing.json' is the name of ingest's own listing; rename it"),
+     "ingest.path: 'listing.json' is the name of a file of ingest's own; rename it"),
     ("a file and a folder", lambda b, p: b.put("raw/a.npy/b", b"x"),
      "ingest.path: a.npy is a file and also the folder of a.npy/b; rename one"),
 ]  # fmt: skip

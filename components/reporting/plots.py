@@ -258,14 +258,14 @@ def strips(x: np.ndarray, x_hat: np.ndarray, title: str, captions: Sequence[str]
     return figure
 
 
-@_styled
+@styled
 def examples(names: Sequence[str], records: Sequence[np.ndarray], anomalous: Sequence[bool]) -> Figure:
     """A row of pictures for each class. Shapes: for each (record, channel, height, width) in 0..1, at least one."""
     height, width = records[0].shape[2:]
     left, gap, across = 1.0, 0.06, max(map(len, records))
-    tile = (_WIDTH - left) / max(across, _PER_ROW) - gap
+    tile = (WIDTH - left) / max(across, _PER_ROW) - gap
     tall = tile * min(height / width, 3)  # inches
-    figure = Figure(figsize=(_WIDTH, len(names) * (tall + gap)))
+    figure = Figure(figsize=(WIDTH, len(names) * (tall + gap)))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     for row, (name, of, strange) in enumerate(zip(names, records, anomalous, strict=True)):
@@ -276,15 +276,15 @@ def examples(names: Sequence[str], records: Sequence[np.ndarray], anomalous: Seq
             at = left + column * (tile + gap)
             box = (at, at + tile, top + tall, top)
             axes.imshow(_grey_or_colour(picture), extent=box, interpolation="none", aspect="auto")
-    axes.set(xlim=(0, _WIDTH), ylim=(len(names) * (tall + gap), 0))
+    axes.set(xlim=(0, WIDTH), ylim=(len(names) * (tall + gap), 0))
     return figure
 
 
-@_styled
+@styled
 def values(names: Sequence[str], records: Sequence[np.ndarray], anomalous: Sequence[bool]) -> Figure:
     """Lines of colours for each class: orange above the middle, blue below. Shapes: for each (record, column)."""
     rows = np.concatenate(records)
-    figure = Figure(figsize=(_WIDTH, 0.7 + 0.17 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 0.7 + 0.17 * len(rows)), layout="constrained")
     axes = figure.subplots()
     axes.imshow(_signed(rows, float(np.quantile(np.abs(rows), 0.98)) or 1.0), interpolation="none", aspect="auto")
     ends = np.cumsum([len(of) for of in records])
