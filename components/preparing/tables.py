@@ -58,6 +58,7 @@ class TableContent:
         self._check_ranges()
         self.own_test = np.zeros(len(self._contents), bool)
         self._outside = dict.fromkeys(params.ranges, 0)
+        self._missing: dict[str, float] = {}
 
     def hashes(self, key: str) -> np.ndarray:
         """By content, or by the group that `prepare.group` names."""
@@ -79,6 +80,7 @@ class TableContent:
         model = convert(plans, fit_transformer(plans, cells, self._params.scaling))
         (folder / "preprocess.onnx").write_bytes(model.SerializeToString(deterministic=True))
         ranges = self._write_rows(folder, rows, plans, model)
+        self._missing = {each.name: self._recognised.missing[each.name] for each in plans}
         columns = describe(plans)
         train = np.load(folder / "train.npy", mmap_mode="r")
         return Layout(
@@ -94,7 +96,7 @@ class TableContent:
     def observed(self) -> Observed:
         """Empty cells, numbers outside of the ranges that params declare, and what repeats although groups part it."""
         contents = None if self._groups is None else self._contents.view(np.uint64)
-        return Observed(missing=self._recognised.missing, outside=self._outside, contents=contents)
+        return Observed(missing=self._missing, outside=self._outside, contents=contents)
 
     def _chunks(self) -> Iterator[tuple[int, pd.DataFrame]]:
         """(first row, tidy cells) from the first row to the last."""
