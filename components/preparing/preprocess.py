@@ -60,7 +60,12 @@ def fit_transformer(plans: Sequence[Plan], rows: Rows, scaling: ScalingRule) -> 
         ),
     }
     used = [(kind, steps[kind], names) for kind, names in chosen.items() if names]
-    return ColumnTransformer(used, sparse_threshold=0).fit(table)
+    transformer = ColumnTransformer(used, sparse_threshold=0).fit(table)
+    if scaling == "quantile" and chosen["value"]:
+        quantiles = transformer.named_transformers_["value"][-1]
+        # interpolation leaves equal quantiles apart by a rounding error of float64, which moves the rank of their value
+        quantiles.quantiles_ = quantiles.quantiles_.astype(np.float32).astype(np.float64)
+    return transformer
 
 
 def feature_order(plans: Sequence[Plan]) -> np.ndarray:

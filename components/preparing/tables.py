@@ -18,7 +18,7 @@ from components.data.dealing import content_hashes
 from components.data.splits import Scaling
 from components.params import unknown
 from components.params.prepare import Params
-from components.preparing.cells import tidy, to_numbers
+from components.preparing.cells import tidy
 from components.preparing.content import Layout, Observed, Rows
 from components.preparing.plans import Plan, describe, plan
 from components.preparing.recognition import ColumnProfile, Recognised, no_column_left, recognise
@@ -54,14 +54,15 @@ class TableContent:
         self._candidates = [name for name in raw.columns if name not in apart]
         if all(params.columns.get(name) == "drop" for name in self._candidates):
             raise no_column_left(dict.fromkeys(self._candidates, "declared"))
-        self._recognised, self._contents = self._read()
+        self._recognised = self._read()
         self._check_ranges()
         self.own_test = np.zeros(len(self._contents), bool)
         self._outside = dict.fromkeys(params.ranges, 0)
+        self._missing: dict[str, float] = {}
 
     def hashes(self, key: str) -> np.ndarray:
         """By content, or by the group that `prepare.group` names."""
-        return content_hashes(self._contents, key)
+        return content_hashes(self._contents if self._groups is None else self._groups, key)
 
     def write(self, folder: Path, rows: Rows) -> Layout:
         """SPLIT.npy (record, feature), SPLIT.parquet with the columns behind them, and preprocess.onnx."""
@@ -78,15 +79,24 @@ class TableContent:
         cells = {each.name: each.canonical(sample[each.name]) for each in plans}
         model = convert(plans, fit_transformer(plans, cells, self._params.scaling))
         (folder / "preprocess.onnx").write_bytes(model.SerializeToString(deterministic=True))
-        self._write_rows(folder, rows, plans, model)
+        ranges = self._write_rows(folder, rows, plans, model)
+        self._missing = {each.name: self._recognised.missing[each.name] for each in plans}
         columns = describe(plans)
         train = np.load(folder / "train.npy", mmap_mode="r")
-        value_range = [float(train.min()), float(train.max())]
-        return Layout([columns[-1].stop], "float32", value_range, Scaling([0.0], [1.0]), columns, dropped)
+        return Layout(
+            item_shape=[columns[-1].stop],
+            dtype="float32",
+            value_range=[float(train.min()), float(train.max())],
+            scaling=Scaling([0.0], [1.0]),
+            columns=columns,
+            dropped_columns=dropped,
+            column_ranges=ranges,
+        )
 
     def observed(self) -> Observed:
-        """Empty cells, and numbers outside of the ranges that params declare."""
-        return Observed(missing=self._recognised.missing, outside=self._outside)
+        """Empty cells, numbers outside of the ranges that params declare, and what repeats although groups part it."""
+        contents = None if self._groups is None else self._contents.view(np.uint64)
+        return Observed(missing=self._missing, outside=self._outside, contents=contents)
 
     def _chunks(self) -> Iterator[tuple[int, pd.DataFrame]]:
         """(first row, tidy cells) from the first row to the last."""
@@ -95,27 +105,27 @@ class TableContent:
             yield start, chunk.apply(tidy)
             start += len(chunk)
 
-    def _read(self) -> tuple[Recognised, np.ndarray]:
-        """The first pass: the columns, labels, and (row, 16) uint8 digests of what rows are dealt by."""
-        declared = self._params.columns
-        dealt_by = [self._params.group] if self._params.group else [
-            name for name in self._candidates if declared.get(name) != "drop"]  # fmt: skip
+    def _read(self) -> Recognised:
+        """The first pass: columns, labels, and a digest (row, 16) uint8 of each row's content and of its group."""
+        group, declared = self._params.group, self._params.columns
+        used = [name for name in self._candidates if declared.get(name) != "drop"]
         profiles = [ColumnProfile(name) for name in self._candidates]
-        labels, digests = _Labels(self._params.label), [np.empty((0, 16), np.uint8)]
+        labels, contents, groups = _Labels(self._params.label), [], []
         for start, chunk in self._chunks():
             for profile in profiles:
                 profile.update(chunk[profile.name], start)
             if self._params.label:
                 labels.update(chunk[self._params.label], start)
-            if self._params.group:
-                _refuse_empty(chunk[self._params.group], start, "prepare.group")
-            digests.append(_digests(chunk[dealt_by]))
-        contents = np.concatenate(digests)
-        if len(contents) < 2:
-            what = "the table has one row" if len(contents) else "the table has no row, only the names of its columns"
-            raise UserError("artifacts/ingest", what, "add rows")
-        self.classes, self.labels = labels.settle(len(contents))
-        return recognise(profiles, declared), contents
+            contents.append(_digests(chunk[used]))
+            if group:
+                _refuse_empty(chunk[group], start, "prepare.group")
+                groups.append(_digests(chunk[[group]]))
+        self._contents = np.concatenate([np.empty((0, 16), np.uint8), *contents])
+        self._groups = np.concatenate(groups) if group else None
+        if len(self._contents) < 2:
+            raise UserError("artifacts/ingest", "the table has one row", "add rows")
+        self.classes, self.labels = labels.settle(len(self._contents))
+        return recognise(profiles, declared)
 
     def _sample(self, train: np.ndarray) -> pd.DataFrame:
         """The second pass: the tidy cells of the training rows to fit on, in their order."""
@@ -128,22 +138,30 @@ class TableContent:
             pieces.append(chunk[used].iloc[chosen[low:high] - start])
         return pd.concat(pieces, ignore_index=True)
 
-    def _write_rows(self, folder: Path, rows: Rows, plans: list[Plan], model: "ModelProto") -> None:
-        """The third pass."""
+    def _write_rows(self, folder: Path, rows: Rows, plans: list[Plan], model: "ModelProto") -> dict[str, list[float]]:
+        """The third pass; returns the smallest and largest training value of each numeric column."""
+        from components.preparing.schema import failures, table_schema
         from components.preparing.split_files import SplitFiles
 
         session, columns = _session(model), describe(plans)
+        allowed = {name: (low, high) for name, (low, high) in self._params.ranges.items()}
+        schema = table_schema({each.name: each.kind for each in plans}, allowed)
+        spans: dict[str, list[float]] = {}
         with ExitStack() as stack:
             files = {split: stack.enter_context(SplitFiles(folder, split, columns, len(of_split)))
                      for split, of_split in rows.items()}  # fmt: skip
             for start, chunk in self._chunks():
-                self._count_outside(chunk)
+                cells = {each.name: each.canonical(chunk[each.name]) for each in plans}
+                outside = failures(schema, pd.DataFrame(cells))
+                self._outside = {name: count + outside.get(name, 0) for name, count in self._outside.items()}
                 for split, of_split in rows.items():
                     low, high = np.searchsorted(of_split, [start, start + len(chunk)])
                     if low < high:
-                        here = chunk.iloc[of_split[low:high] - start]
-                        cells = {each.name: each.canonical(here[each.name]) for each in plans}
-                        files[split].append(cells, _features(session, cells, plans))
+                        here = {name: values[of_split[low:high] - start] for name, values in cells.items()}
+                        files[split].append(here, _features(session, here, plans))
+                        if split == "train":
+                            _widen(spans, {each.name: here[each.name] for each in plans if each.kind == "numeric"})
+        return spans
 
     def _check_ranges(self) -> None:
         for name in self._params.ranges:
@@ -151,11 +169,6 @@ class TableContent:
             if kind != "numeric":
                 what = f"column '{name}' is {kind or 'dropped'}, only numeric ones have a range"
                 raise UserError(f"prepare.ranges.{name}", what, "remove the range, or declare the column numeric")
-
-    def _count_outside(self, chunk: pd.DataFrame) -> None:
-        for name, (low, high) in self._params.ranges.items():
-            numbers = to_numbers(chunk[name])
-            self._outside[name] += int(((numbers < low) | (numbers > high)).sum())
 
 
 class _Labels:
@@ -196,6 +209,14 @@ def _refuse_empty(cells: pd.Series, start: int, where: str) -> None:
     if empty.any():
         what = f"column '{cells.name}' is empty in row {start + int(empty.argmax()) + 1}"
         raise UserError(where, what, "fill the cell, or remove the row")
+
+
+def _widen(spans: dict[str, list[float]], cells: dict[str, np.ndarray]) -> None:
+    """Let each column's [smallest, largest] value take in these; missing ones do not count."""
+    for name, values in cells.items():
+        if len(present := values[~np.isnan(values)]):
+            low, high = spans.get(name, (np.inf, -np.inf))
+            spans[name] = [float(min(low, present.min())), float(max(high, present.max()))]
 
 
 def _digests(chunk: pd.DataFrame) -> np.ndarray:

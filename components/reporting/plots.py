@@ -258,6 +258,46 @@ def strips(x: np.ndarray, x_hat: np.ndarray, title: str, captions: Sequence[str]
     return figure
 
 
+@styled
+def examples(names: Sequence[str], records: Sequence[np.ndarray], anomalous: Sequence[bool]) -> Figure:
+    """A row of pictures for each class. Shapes: for each (record, channel, height, width) in 0..1, at least one."""
+    height, width = records[0].shape[2:]
+    left, gap, across = 1.0, 0.06, max(map(len, records))
+    tile = (WIDTH - left) / max(across, _PER_ROW) - gap
+    tall = tile * min(height / width, 3)  # inches
+    figure = Figure(figsize=(WIDTH, len(names) * (tall + gap)))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    for row, (name, of, strange) in enumerate(zip(names, records, anomalous, strict=True)):
+        top, colour = row * (tall + gap) + gap / 2, ANOMALOUS if strange else NORMAL
+        axes.text(left - 0.1, top + tall / 2, name, ha="right", va="center", fontsize=9, parse_math=False)
+        axes.plot([left - 0.04] * 2, [top, top + tall], color=colour, linewidth=2, solid_capstyle="butt")
+        for column, picture in enumerate(of):
+            at = left + column * (tile + gap)
+            box = (at, at + tile, top + tall, top)
+            axes.imshow(_grey_or_colour(picture), extent=box, interpolation="none", aspect="auto")
+    axes.set(xlim=(0, WIDTH), ylim=(len(names) * (tall + gap), 0))
+    return figure
+
+
+@styled
+def values(names: Sequence[str], records: Sequence[np.ndarray], anomalous: Sequence[bool]) -> Figure:
+    """Lines of colours for each class: orange above the middle, blue below. Shapes: for each (record, column)."""
+    rows = np.concatenate(records)
+    figure = Figure(figsize=(WIDTH, 0.7 + 0.17 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(_signed(rows, float(np.quantile(np.abs(rows), 0.98)) or 1.0), interpolation="none", aspect="auto")
+    ends = np.cumsum([len(of) for of in records])
+    axes.set_yticks([end - (len(of) + 1) / 2 for end, of in zip(ends, records, strict=True)])
+    for label, strange in zip(axes.set_yticklabels(names, parse_math=False), anomalous, strict=True):
+        label.set_fontweight("bold" if strange else "normal")
+    for end in ends[:-1]:
+        axes.axhline(end - 0.5, color=INK, linewidth=1)
+    axes.set_xlabel("column (orange: above the middle, blue: below)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return figure
+
+
 def _grey_or_colour(image: np.ndarray) -> np.ndarray:
     """(channel, height, width) in 0..1 -> (height, width, 3) uint8; channel counts other than 3 show their mean."""
     planes = image if len(image) == 3 else np.repeat(image.mean(0, keepdims=True), 3, axis=0)

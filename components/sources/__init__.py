@@ -9,6 +9,7 @@ import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -30,6 +31,8 @@ class Request:
     """The part of `ingest.source` behind the colon."""
     path: str | None
     """`ingest.path` as written: a path, or an address like s3://bucket/prefix."""
+    stop: Event = field(default_factory=Event, compare=False)
+    """Set when a sync is called off; a save that takes long looks at it and raises CancelledError."""
 
     @property
     def folder(self) -> Path:

@@ -42,8 +42,9 @@ def fetch(request: Request) -> Iterator[RawFile]:
         raise UserError("ingest.path", what, "save the table as one of these")
     folder = place.parent if place.is_file() else place
     parts = [place] if place.is_file() else _parts(folder)
-    for part in parts:
-        refuse_escape(part, folder)
+    if place.is_dir():
+        for part in parts:
+            refuse_escape(part, folder)
     _common_columns(parts)
     for part in parts:
         name = part.relative_to(folder).as_posix()
@@ -99,16 +100,18 @@ def _csv_names(path: Path) -> list[str]:
     delimiter = DELIMITERS[path.suffix.lower()]
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            names = next((row for row in csv.reader(stream, delimiter=delimiter) if row), None)
+            names = next((row for row in csv.reader(stream, delimiter=delimiter, strict=True) if row), None)
     except UnicodeDecodeError:
         raise _no_utf8(path) from None
     except csv.Error:
-        raise UserError(str(path), "has a quote in its first line that is never closed", "close it") from None
+        raise UserError(
+            str(path), "has a quote in its first line that is not closed where its cell ends", "mend it"
+        ) from None
     if names is None:
         raise UserError(str(path), "is empty", "export it again")
     wrong = [other for other in ",;\t|" if other in names[0] and len(names) == 1]
     if wrong:
-        what = f"has one column, '{names[0]}': its cells are not divided by {delimiter!r}"
+        what = f"has one column, {names[0]!r}: its cells are not divided by {delimiter!r}"
         raise UserError(str(path), what, f"replace {wrong[0]!r}, or export it again")
     return names
 
@@ -125,6 +128,7 @@ def _parquet_names(path: Path) -> list[str]:
 def _chunks(parts: list[Path], columns: list[str]) -> Iterator["pd.DataFrame"]:
     import pyarrow as pa
 
+    rows = 0
     for path in parts:
         names, row = _columns(path), 0
         for batch in _csv_batches(path) if path.suffix.lower() in DELIMITERS else _parquet_batches(path):
@@ -132,6 +136,10 @@ def _chunks(parts: list[Path], columns: list[str]) -> Iterator["pd.DataFrame"]:
             row += batch.num_rows
             table = pa.Table.from_arrays(batch.columns, names).select(columns)
             yield table.to_pandas()
+        rows += row
+    if not rows:
+        where = parts[0] if len(parts) == 1 else parts[0].parent
+        raise UserError(str(where), "holds the names of columns and no row", "add rows")
 
 
 def _csv_batches(path: Path) -> Iterator["pa.RecordBatch"]:
