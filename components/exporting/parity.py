@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from components.exporting.intake import CONTRIBUTION, Chunk, Records
+from components.data.columns import CONTRIBUTION
+from components.exporting.intake import Chunk, Records
 from components.exporting.onnx_files import open_session
 from components.exporting.scorer import CONTRIBUTIONS, INPUT, OUTPUTS, Scorer
 from components.exporting.torchscript_files import load_torchscript
