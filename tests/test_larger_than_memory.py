@@ -91,7 +91,8 @@ def test_of_a_large_split_every_record_is_proven_and_a_share_at_every_batch_size
         return model(records)
 
     records = np.random.default_rng(0).uniform(1, 40, (5 * parity.CHUNK, 3)).astype(np.float32)
-    report = parity.prove(model, {"scorer": file}, records, calibration)
+    parts = np.split(records, 5)
+    report = parity.prove(model, {"scorer": file}, model, zip(parts, parts, strict=True), calibration)
     assert report["records"] == seen[64] == 5 * parity.CHUNK
     assert report["records_in_all_batches"] == seen[1] == seen[7] == 4 * parity.CHUNK  # chunks 0, 1, 2 and 4
 
