@@ -153,7 +153,7 @@ def _run_key(config: dict[str, Any], model_files: dict[str, str]) -> str:
     """Digest of all that decides the weights: config, data, code, libraries and the kind of device."""
     import torch
 
-    folders = ("data", "runtime", "scoring", "training")
+    folders = ("data", "layers", "runtime", "scoring", "training")
     code = [path for folder in folders for path in sorted(Path("components", folder).glob("*.py"))]
     files = [Path("components/train.py"), Path("components/models/__init__.py"), *code, Path("requirements.lock")]
     digests = {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

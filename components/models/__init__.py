@@ -7,7 +7,7 @@ Code asks an entry for a capability and never compares a model's name.
 import hashlib
 import importlib
 import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +27,9 @@ Loss = Literal["mse", "bce", "mixed"]
 class ModelParams(BaseModel):
     """Numbers of one model: strict types, no unknown keys; every model has a code size."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
     latent_dim: int = Field(32, ge=1)
     """Code size; most models need it smaller than the record."""
@@ -81,9 +83,22 @@ class Autoencoder(nn.Module):
             values = F.mse_loss(logits, target, reduction="none")
         return values.flatten(1).mean(1)
 
-    def objective(self, x: Tensor) -> dict[str, Tensor]:
-        """Named terms (batch,) each; their sum is minimised."""
-        return {"reconstruction": self.reconstruction_loss(self.decode_logits(self.encode(x)), x)}
+    def objective(self, x: Tensor, target: Tensor | None = None) -> dict[str, Tensor]:
+        """Named terms (batch,) each; their sum is minimised.
+
+        Args:
+            x: what the encoder sees.
+            target: what to reconstruct, x itself unless a model that wraps this one has corrupted x.
+        """
+        target = x if target is None else target
+        return {"reconstruction": self.reconstruction_loss(self.decode_logits(self.encode(x)), target)}
+
+    def prepare_for(self, batches: Callable[[], Iterable[Tensor]]) -> None:
+        """Set what gradient steps build on (pretrained layers, a fixed projection); most models need nothing.
+
+        Called once, before the first step. Random draws come from torch's seed; each call of `batches` is one pass over
+        the scaled training records, in batches (batch, *item) of a new order.
+        """
 
     def speciality(self, x: Tensor) -> dict[str, Tensor]:
         """What this model is for beyond reconstruction, measured per record (batch,); empty for most."""

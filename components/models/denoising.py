@@ -6,7 +6,7 @@ so that epochs are chosen on the task that is trained. Scoring reads the record 
 Limits: learns the corruption it is shown; another kind or strength may be removed badly.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 import torch
@@ -72,16 +72,23 @@ class Denoising(Autoencoder):
         corrupted = CORRUPTIONS[self.params.corruption](x, self.params.strength)
         return corrupted.clamp(0, 1) if self.item.unit_range else corrupted
 
-    def objective(self, x: Tensor) -> dict[str, Tensor]:
-        """Distance of the reconstruction of the corrupted record to the clean one (batch,)."""
-        return {"reconstruction": self.reconstruction_loss(self.decode_logits(self.encode(self.corrupt(x))), x)}
+    def objective(self, x: Tensor, target: Tensor | None = None) -> dict[str, Tensor]:
+        """The base's terms (batch,) for the corrupted record, its reconstruction compared with the clean one."""
+        return self.base.objective(self.corrupt(x), x if target is None else target)
+
+    def prepare_for(self, batches: Callable[[], Iterable[Tensor]]) -> None:
+        """What the base does before its first step, on clean records."""
+        self.base.prepare_for(batches)
 
     def speciality(self, x: Tensor) -> dict[str, Tensor]:
-        """Squared error to the clean record (batch,) before (noisy) and after (denoised), and the gain in decibel."""
+        """Squared error to the clean record (batch,) before (noisy) and after (denoised), and the gain in decibel;
+        beside what the base says of itself.
+        """
         corrupted = self.corrupt(x)
         restored = self.decode(self.encode(corrupted))
         noisy, denoised = ((y - x).square().flatten(1).mean(1).clamp(min=1e-12) for y in (corrupted, restored))
-        return {"noisy_mse": noisy, "denoised_mse": denoised, "denoising_gain_db": 10 * torch.log10(noisy / denoised)}
+        gain = 10 * torch.log10(noisy / denoised)
+        return {**self.base.speciality(x), "noisy_mse": noisy, "denoised_mse": denoised, "denoising_gain_db": gain}
 
 
 MODEL = ModelEntry(Denoising, Params, "any base, trained to undo noise", wraps=True, default_base="vanilla")
