@@ -63,7 +63,10 @@ class Autoencoder(nn.Module):
 
     def decode(self, code: Tensor) -> Tensor:
         """The reconstruction (batch, *item) in scaled units."""
-        logits = self.decode_logits(code)
+        return self.activate(self.decode_logits(code))
+
+    def activate(self, logits: Tensor) -> Tensor:
+        """The reconstruction from what stands before its output activation. Shapes: (batch, *item) both."""
         if self.loss == "bce":
             return torch.sigmoid(logits)
         return softmax_groups(logits, self.item.groups) if self.loss == "mixed" else logits
