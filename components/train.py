@@ -53,8 +53,8 @@ def train(variant: str, seed: int, log: Callable[["Epoch"], None], out: Path = A
     params, manifest, where = Params.model_validate(resolved["train"] or {}), load_manifest(), f"variants.{variant}"
     parts = {part: resolved[part] for part in ("model", "params", "base", "base_params")}
     closed_form = find(resolved["model"]).closed_form
-    # a closed form minimises the squared error, whatever the networks beside it are trained on
-    blueprint = Blueprint(**parts, item=manifest.item, loss="mse" if closed_form else _loss(params, manifest, where))
+    names = [name for name in (parts["model"], parts["base"]) if name]
+    blueprint = Blueprint(**parts, item=manifest.item, loss=_loss(names, params, manifest, where))
     config: dict[str, Any] = {
         "variant": variant,
         "seed": seed,
@@ -91,7 +91,14 @@ def train(variant: str, seed: int, log: Callable[["Epoch"], None], out: Path = A
     return config
 
 
-def _loss(params: Params, manifest: "Manifest", where: str) -> "Loss":
+def _loss(models: list[str], params: Params, manifest: "Manifest", where: str) -> "Loss":
+    from components.models import find
+
+    for name in models:
+        if find(name).squared_error and params.loss not in ("auto", "mse"):
+            raise UserError(f"{where}.loss", f"'{name}' has no loss but 'mse', got '{params.loss}'", "use mse or auto")
+        if find(name).squared_error:
+            return "mse"
     if params.loss == "bce" and not manifest.item.unit_range:
         raise UserError(
             f"{where}.loss", "'bce' needs values in 0..1, arrays and tables are standardised", "use mse or auto"

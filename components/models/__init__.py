@@ -101,6 +101,9 @@ class Autoencoder(nn.Module):
 
         Called once, before the first step. Random draws come from torch's seed; each call of `batches` is one pass over
         the scaled training records, in batches (batch, *item) of a new order.
+
+        Raises:
+            ValueError: the records do not suffice.
         """
 
     def speciality(self, x: Tensor) -> dict[str, Tensor]:
@@ -136,11 +139,13 @@ class ModelEntry:
     """One row of the registry."""
 
     build: Callable[..., Autoencoder]
-    """(item, params, loss) or, for a wrapping model, (base, params), which raises ValueError where they do not fit."""
+    """(item, params, loss) or, for a wrapping model, (base, params); raises ValueError where they do not fit."""
     params: type[ModelParams]
     description: str
     closed_form: bool = False
     """Fitted by `fit(batches)` instead of gradient steps."""
+    squared_error: bool = False
+    """Minimises the squared error and takes no other loss."""
     images_only: bool = False
     overcomplete: bool = False
     """The code may be as large as the record or larger."""
@@ -196,13 +201,13 @@ class Blueprint:
         """An untrained network, its weights drawn from torch's current seed.
 
         Raises:
-            UserError: the code size or the kind of data does not suit the model; `where` names the variant.
+            UserError: a size or the kind of data does not suit the model; `where` names the variant.
         """
         entry = find(self.model, f"{where}.model")
-        if not self.base:
-            return self._build_one(entry, self.params, where)
-        base = self._build_one(find(self.base, f"{where}.base"), self.base_params or {}, where)
         try:
+            if not self.base:
+                return self._build_one(entry, self.params, where)
+            base = self._build_one(find(self.base, f"{where}.base"), self.base_params or {}, where)
             return entry.build(base, entry.params.model_validate(self.params))
         except ValueError as error:
             raise UserError(where, str(error), f"change {where} in params.yaml") from None

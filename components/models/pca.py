@@ -11,11 +11,18 @@ import torch
 from torch import Tensor
 
 from components.data.item import Item
+from components.layers.principal import principal
 from components.models import Autoencoder, Loss, ModelEntry, ModelParams
+
+FLAT = 1e-6
+"""Directions that vary less than this share of the first one are not stretched to its size."""
 
 
 class Params(ModelParams):
-    """PCA has a code size and nothing else."""
+    """Size and scale of the code."""
+
+    whiten: bool = False
+    """Whether every code unit has variance 1; the reconstruction is the same."""
 
 
 class PCA(Autoencoder):
@@ -24,40 +31,33 @@ class PCA(Autoencoder):
     Shapes: x (batch, *item), code (batch, latent_dim). The reconstruction is linear whatever loss is asked for.
     """
 
-    def __init__(self, item: Item, params: ModelParams, _: Loss = "mse") -> None:
+    def __init__(self, item: Item, params: Params, _: Loss = "mse") -> None:
         super().__init__(item, "mse")
         self.register_buffer("mean", torch.zeros(item.size))
         self.register_buffer("components", torch.zeros(params.latent_dim, item.size))
+        self.register_buffer("deviations", torch.ones(params.latent_dim) if params.whiten else None)
 
-    @torch.no_grad()
     def fit(self, batches: Iterable[Tensor]) -> None:
         """Fit to scaled records, given as batches (batch, *item); batches are read once.
 
         Raises:
             ValueError: no more records than components.
         """
-        count, total, products = 0, torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
-        for batch in batches:
-            rows = batch.flatten(1).double()
-            count, total = count + len(rows), total + rows.sum(0)
-            products = products + rows.T @ rows
-        if count <= len(self.components):
-            raise ValueError(f"PCA with {len(self.components)} components needs more than {count} training records")
-        mean = total / count
-        _, vectors = torch.linalg.eigh(products / count - torch.outer(mean, mean))
-        leading = vectors.T.flip(0)[: len(self.components)]
-        # eigenvectors have no sign of their own: let the largest entry be positive, so that results repeat
-        largest = leading.gather(1, leading.abs().argmax(1, keepdim=True))
-        self.mean.copy_(mean)
-        self.components.copy_(leading * largest.sign())
+        found = principal(batches, len(self.components))
+        self.mean.copy_(found.mean)
+        self.components.copy_(found.components)
+        if self.deviations is not None:
+            self.deviations.copy_(found.deviations.clamp(min=max(FLAT * float(found.deviations[0]), FLAT)))
 
     def encode(self, x: Tensor) -> Tensor:
         """The code (batch, latent_dim)."""
-        return (x.flatten(1) - self.mean) @ self.components.T
+        code = (x.flatten(1) - self.mean) @ self.components.T
+        return code if self.deviations is None else code / self.deviations
 
     def decode_logits(self, code: Tensor) -> Tensor:
         """The reconstruction (batch, *item)."""
+        code = code if self.deviations is None else code * self.deviations
         return torch.unflatten(code @ self.components + self.mean, 1, self.item.shape)
 
 
-MODEL = ModelEntry(PCA, Params, "the best linear code, in closed form", closed_form=True)
+MODEL = ModelEntry(PCA, Params, "the best linear code, in closed form", closed_form=True, squared_error=True)

@@ -112,7 +112,10 @@ class Trainer:
 
         torch.manual_seed(derive_seed(self.seed, "prepare"))
         self.network.train()
-        self.network.prepare_for(batches)
+        try:
+            self.network.prepare_for(batches)
+        except ValueError as error:
+            raise UserError(self.where, str(error), "choose a smaller code or add records") from None
 
     def _note(self, progress: Progress, row: Row) -> None:
         if not all(map(math.isfinite, row.values())):
