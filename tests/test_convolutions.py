@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from components.data.item import Item
+from components.layers.images import RecordNorm
 from components.models import Autoencoder, Blueprint, find
 
 
@@ -34,6 +35,11 @@ def test_pooling_goes_through_the_sizes_that_halving_names() -> None:
             layer.register_forward_hook(lambda _, __, out: sizes.append(tuple(out.shape[2:])))
     model(torch.rand(2, 1, 50, 37))
     assert sizes == [(25, 19), (13, 10), (7, 5), (13, 10), (25, 19), (50, 37)]
+
+
+def test_the_norm_of_a_record_is_torchs_group_norm_of_one_group() -> None:
+    x = torch.randn(5, 6, 4, 3)
+    assert torch.equal(RecordNorm(6)(x), torch.nn.GroupNorm(1, 6)(x))
 
 
 def test_a_unet_trains_with_skips_and_is_judged_without() -> None:

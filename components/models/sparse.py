@@ -94,9 +94,9 @@ class Sparse(Autoencoder):
 
 
 def keep_largest(values: Tensor, k: int) -> Tensor:
-    """Soft threshold at the (k+1)-th largest magnitude of each record: at most k values are not 0. Shapes: as given."""
-    if k >= values.shape[1]:
-        return values
+    """Soft threshold at the (k+1)-th largest magnitude of each record (batch, unit), k below the number of units: at
+    most k values are not 0.
+    """
     magnitude = values.abs()
     threshold = magnitude.topk(k + 1, dim=1).values[:, k:]
     return values.sign() * torch.relu(magnitude - threshold)
@@ -146,7 +146,9 @@ PENALTIES = {
     "l1": Penalty(lambda values, _: torch.relu(values), lambda values, _: torch.relu(values).mean(1)),
     "kl": Penalty(lambda values, _: torch.sigmoid(values), lambda values, params: divergence(values, params.target)),
     "winner_take_all": Penalty(lambda values, _: values, lambda values, _: dominance(values)),
-    "top_k": Penalty(lambda values, params: keep_largest(values, params.kept), None),
+    "top_k": Penalty(
+        lambda values, params: keep_largest(values, params.kept) if params.kept < params.latent_dim else values, None
+    ),
 }
 
 MODEL = ModelEntry(Sparse, Params, "few active units: l1, kl, winner_take_all or top_k", overcomplete=True)

@@ -2,8 +2,8 @@
 
 Paper: Ronneberger et al., "U-Net: Convolutional Networks for Biomedical Image Segmentation", MICCAI 2015.
 Departures: a model with skips can copy its input past any code, so each record loses all its skips with a probability
-in training, and validation, scoring and export use none: decode(encode(x)) is the reconstruction. Group norm in the
-decoder treats each record by itself, because batch norm would mix statistics of records with skips and without.
+in training, and validation, scoring and export use none: decode(encode(x)) is the reconstruction. The norm
+in the decoder treats each record by itself, because batch norm would mix statistics of records with skips and without.
 `speciality` measures what the skips would leak.
 Limits: images only; what the skips add in training is a hint, not capacity: the code is the only way out.
 """
@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from components.data.item import Item
-from components.layers.images import halvings
+from components.layers.images import RecordNorm, halvings
 from components.models import Autoencoder, Loss, ModelEntry, ModelParams
 
 
@@ -53,7 +53,7 @@ class UNet(Autoencoder):
         self.from_code = nn.Linear(params.latent_dim, inner_size)
         # innermost first; each takes what comes from below and the skip of its own size
         self.up = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(inner + outer, outer, 3, padding=1), nn.GroupNorm(1, outer), nn.ReLU())
+            nn.Sequential(nn.Conv2d(inner + outer, outer, 3, padding=1), RecordNorm(outer), nn.ReLU())
             for inner, outer in itertools.pairwise(channels[:0:-1])
         )
         self.last = nn.Conv2d(channels[1], item.shape[0], 1)
@@ -81,8 +81,9 @@ class UNet(Autoencoder):
         for step, layer in enumerate(self.up):
             outer = len(self.up) - 1 - step
             x = F.interpolate(x, self.sizes[outer])
-            absent = x.new_zeros(len(x), layer[0].in_channels - x.shape[1], *self.sizes[outer])
-            x = layer(torch.cat([x, skips[outer] if skips else absent], 1))
+            # a layer puts out as many features as its skip brings
+            absent = (0, 0, 0, 0, 0, layer[0].out_channels)
+            x = layer(torch.cat([x, skips[outer]], 1) if skips else F.pad(x, absent))
         return self.last(x)
 
     def objective(self, x: Tensor, target: Tensor | None = None) -> dict[str, Tensor]:
