@@ -2,7 +2,7 @@
 
 In:   artifacts/resolve/V.json, artifacts/prepare/{train,validation}.npy and manifest.json
 Out:  artifacts/train/V/ — model.safetensors, pca.safetensors, config.json, history.csv, fit.json
-Run:  python -m components.train V
+Run:  python -m components.train V, or --list for the models there are and their params
 
 Killed and started again, it goes on from its last complete epoch (`.work/train/V/`) to the same weights.
 """
@@ -172,7 +172,12 @@ def _digest(value: Any) -> str:
 
 
 def main() -> None:
-    """Run the stage."""
+    """Run the stage, or list the models."""
+    if sys.argv[1:] == ["--list"]:
+        from components.training.catalogue import catalogue
+
+        print(catalogue())
+        return
     variant = variant_argument()
     die_with_parent()
     numbers = load_globals()
