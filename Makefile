@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: run setup test lint bench lock clean help
 
 help: ## what can be made
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
 run: setup ## train, judge, export and register on the data of params.yaml
 	@python -m flows.training
@@ -36,6 +36,9 @@ lint: setup
 
 bench: setup ## measured ratios: this code against the usual loop, one process, interleaved
 	@python -m tests.benchmarks
+
+study-%: setup ## a longer study, e.g. study-zoo: the whole zoo on Fashion-MNIST; results in docs/studies/
+	@python -m tests.studies $*
 
 lock: ## resolve requirements.lock anew
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --extra dev \

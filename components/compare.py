@@ -1,6 +1,6 @@
 """Stage `compare`: every variant's evaluation and export to one answer: which model, how good, fit for service or not.
 
-In:   artifacts/{train,threshold,evaluate,export}/ of all variants, artifacts/prepare/manifest.json
+In:   artifacts/{train,threshold,evaluate,export}/ of all variants, artifacts/prepare/ without its arrays
 Out:  artifacts/compare/ — leaderboard.json, leaderboard.csv, gates.json, report.html
 Run:  python -m components.compare
 
@@ -28,6 +28,7 @@ def compare(variants: Sequence[str], params: Params, artifacts: Path = ARTIFACTS
     from components.comparing.gates import judge
     from components.comparing.leaderboard import RULES, leaderboard, rank, write_csv
     from components.data.splits import load_manifest
+    from components.reporting.data_card import load_card
     from components.reporting.report import render
 
     ranked = rank(load_candidates(variants, artifacts), params.winner)
@@ -38,7 +39,8 @@ def compare(variants: Sequence[str], params: Params, artifacts: Path = ARTIFACTS
         write_json(folder / "leaderboard.json", board)
         write_csv(folder / "leaderboard.csv", board)
         write_json(folder / "gates.json", {n: {k: gate.to_json() for k, gate in of.items()} for n, of in gates.items()})
-        page = render(board, RULES[params.winner].text, gates, ranked, manifest)
+        card = load_card(manifest, artifacts / "prepare")
+        page = render(board, RULES[params.winner].text, gates, ranked, manifest, card)
         (folder / "report.html").write_text(page, encoding="utf-8")
     return board
 

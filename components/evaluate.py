@@ -101,7 +101,7 @@ def evaluate(trained: Path, calibrated: Path, prepared: Path, params: Params, se
     classes = [manifest.classes[label] if label >= 0 else "" for label in load_labels("test", prepared)]
     distinct = len({record.tobytes() for record in records})
     return Evaluation(
-        Judged(model, scale, calibration, records, classes, anomalous, ours),
+        Judged(model, scale, calibration, records, classes, anomalous, ours, manifest.columns),
         metrics,
         diagnose(Findings(metrics, fit["weight_change"], ours.scores, distinct)),
     )

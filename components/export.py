@@ -1,6 +1,7 @@
 """Stage `export`: a trained variant becomes files that need none of this code, each proven equal to the model.
 
-In:   artifacts/train/V, artifacts/threshold/V, artifacts/evaluate/V/metrics.json, the test split of artifacts/prepare
+In:   artifacts/train/V, artifacts/threshold/V, artifacts/evaluate/V/metrics.json, of artifacts/prepare the test split
+      and, for tables, preprocess.onnx
 Out:  artifacts/export/V/ — scorer.onnx, encoder.onnx, reconstructor.onnx, model.torchscript.pt, parity.json, card.md
 Run:  python -m components.export V
 
@@ -33,37 +34,36 @@ def export(variant: str, params: Params, threads: int, artifacts: Path = ARTIFAC
         UserError: an earlier stage's artifact is missing or damaged, or scores are rounding noise.
         ParityError: a file disagrees with the model; nothing is left in artifacts/export/VARIANT/.
     """
-    import torch
-
-    from components.data.scaling import Scale
-    from components.data.splits import load_manifest, load_records
+    from components.data.splits import load_manifest
     from components.exporting import onnx_files, parity, torchscript_files
+    from components.exporting.array_intake import ArrayIntake
     from components.exporting.card import write_card
-    from components.exporting.scorer import Scorer
+    from components.exporting.table_intake import TableIntake
     from components.scoring.conformal import Calibration
     from components.training.weights import load_config, load_model
 
     trained, prepared, out = artifacts / "train" / variant, artifacts / "prepare", artifacts / "export" / variant
     config, model, manifest = load_config(trained), load_model(trained), load_manifest(prepared)
-    records = load_records("test", prepared)
     calibration = Calibration.load(artifacts / "threshold" / variant)
     metrics = read_json(artifacts / "evaluate" / variant / "metrics.json", f"evaluate@{variant}")
     _require_signal(calibration, variant)
 
-    scorer = Scorer(Scale(manifest), model, torch.from_numpy(calibration.scores), calibration.m)
-    example = torch.zeros((2, *manifest.item_shape), dtype=getattr(torch, manifest.dtype))
+    way_in = TableIntake if manifest.kind == "table" else ArrayIntake
+    intake = way_in(manifest, prepared, model, calibration)
     # what a failed proof leaves behind must not be the export of earlier weights
     shutil.rmtree(out, ignore_errors=True)
     with complete_dir(out) as folder:
-        for name, graph in onnx_files.export_onnx(scorer, example, params.opset).items():
+        runners = {}
+        for name, graph in intake.graphs(params.opset).items():
             onnx_files.save_onnx(graph, folder / name)
-        torchscript_files.export_torchscript(scorer, example, folder / TORCHSCRIPT)
-        runners = {name.removesuffix(".onnx"): parity.onnx_runner(folder / name, threads) for name in onnx_files.CUTS}
-        runners["torchscript"] = parity.torchscript_runner(folder / TORCHSCRIPT)
-        report = parity.prove(parity.torch_runner(scorer), runners, records, calibration)
+            runners[name.removesuffix(".onnx")] = parity.onnx_runner(folder / name, threads)
+        torchscript_files.export_torchscript(intake.scorer, intake.example, folder / TORCHSCRIPT)
+        torchscript = parity.torchscript_runner(folder / TORCHSCRIPT, intake.scorer.outputs)
+        reference, chunks = parity.torch_runner(intake.scorer), intake.chunks(parity.CHUNK)
+        report = parity.prove(reference, runners, torchscript, chunks, calibration)
         report["files"] = {path.name: _describe(path, params.opset) for path in sorted(folder.iterdir())}
         write_json(folder / "parity.json", report)
-        write_card(folder / "card.md", variant, config, manifest, calibration, metrics, report)
+        write_card(folder / "card.md", variant, config, manifest, intake, calibration, metrics, report)
     return report
 
 

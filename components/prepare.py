@@ -1,7 +1,9 @@
 """Stage `prepare`: raw data to validated splits that every variant shares.
 
 In:   artifacts/ingest/
-Out:  artifacts/prepare/ — {train,validation,calibration,selection,test}.npy, their _labels.npy, manifest.json
+Out:  artifacts/prepare/ — {train,validation,calibration,selection,test}.npy, their _labels.npy, manifest.json,
+      validation.json (what the checks of the data found), examples.svg; of a table also preprocess.onnx and the
+      splits' raw columns as .parquet
 Run:  python -m components.prepare
 """
 
@@ -20,7 +22,12 @@ from components.data.splits import SPLITS, Manifest
 from components.params import load_section, unknown
 from components.params.prepare import Params
 from components.preparing.arrays import ArrayContent
-from components.preparing.content import Content
+from components.preparing.checks import Facts, Finding, numbered, validate
+from components.preparing.content import Content, Observed
+from components.preparing.examples import draw_examples
+from components.preparing.previous import load_previous, raw_identity
+from components.preparing.tables import TableContent
+from components.reporting.plots import save
 from components.runtime.errors import UserError, run_main
 from components.runtime.outputs import ARTIFACTS, WORK, complete_dir, read_json, write_json
 from components.runtime.process import die_with_parent
@@ -31,17 +38,18 @@ def prepare(params: Params, raw_dir: Path = ARTIFACTS / "ingest", out: Path = AR
 
     Raises:
         UserError: damaged or empty data, values that are not finite or out of range, a class that does not exist,
-            or a split that would be empty.
+            a split that would be empty, or data with a fault that `prepare.checks` calls an error.
     """
     listing = read_json(raw_dir / "listing.json", "ingest")
     with _scratch() as scratch, complete_dir(out) as folder:
-        content = _read(listing, raw_dir, scratch)
+        content = _read(listing, raw_dir, scratch, params)
         normal = _normal_classes(params, content)
         labels = content.labels
         anomalous = np.isin(labels, [index for index, name in enumerate(content.classes) if name not in normal])
         own_test = content.own_test & (not params.pool)
         fractions = params.fractions.model_dump()
-        dealt = deal(content.hashes(params.split_key), anomalous, own_test, fractions)
+        hashes = content.hashes(params.split_key)
+        dealt = deal(hashes, anomalous, own_test, fractions)
         _check_filled(dealt, anomalous, fractions)
 
         rows = {split: np.flatnonzero(dealt.split == number) for number, split in enumerate(SPLITS)}
@@ -53,20 +61,32 @@ def prepare(params: Params, raw_dir: Path = ARTIFACTS / "ingest", out: Path = AR
             classes=list(content.classes),
             normal_classes=normal,
             counts={split: _count(labels[of_split], content.classes) for split, of_split in rows.items()},
-            digests={path.name: _sha256(path) for path in sorted(folder.glob("*.npy"))},
+            digests={path.name: _sha256(path) for path in sorted(folder.iterdir())},
             source={"name": listing["source"], "version": listing["version"]},
             dropped=dealt.dropped,
+            raw=raw_identity(listing),
             **vars(layout),
         )
         write_json(folder / "manifest.json", manifest.to_json())
+        observed = content.observed()
+        contents = hashes if observed.contents is None else observed.contents
+        facts = Facts(manifest, observed, load_previous(raw_dir), numbered(contents), dealt.split, params.limits)
+        write_json(folder / "validation.json", _validation(validate(facts, params.checks), observed))
+        save(draw_examples(manifest, folder), folder / "examples.svg")
     return manifest
 
 
-def _read(listing: dict[str, Any], raw_dir: Path, scratch: Path) -> Content:
+def _read(listing: dict[str, Any], raw_dir: Path, scratch: Path, params: Params) -> Content:
     given = listing["options"]
     size = given["image_size"]
     options = sources.Options(**{**given, "image_size": tuple(size) if size else None})
-    return ArrayContent(sources.find(listing["source"]).read(raw_dir, options, scratch))
+    raw = sources.find(listing["source"]).read(raw_dir, options, scratch)
+    if isinstance(raw, sources.RawTable):
+        return TableContent(raw, params)
+    for name in params.of_tables:
+        what = f"is for tables, and source '{listing['source']}' holds {raw.kind}s"
+        raise UserError(f"prepare.{name}", what, "remove it from params.yaml")
+    return ArrayContent(raw)
 
 
 @contextmanager
@@ -82,7 +102,8 @@ def _normal_classes(params: Params, content: Content) -> list[str]:
         return list(content.source_normal or content.classes)
     wanted = [str(name) for name in params.normal_classes]
     if not content.classes:
-        raise UserError("prepare.normal_classes", "is set and the data has no labels", "set it to null")
+        fix = "set it to null, or name prepare.label" if content.kind == "table" else "set it to null"
+        raise UserError("prepare.normal_classes", "is set and the data has no labels", fix)
     for name in wanted:
         if name not in content.classes:
             raise unknown("prepare.normal_classes", "class", name, content.classes)
@@ -106,6 +127,15 @@ def _count(labels: np.ndarray, classes: tuple[str, ...]) -> dict[str, int]:
     return {name: int(count) for name, count in zip(classes, np.bincount(labels, minlength=len(classes)), strict=True)}
 
 
+def _validation(findings: list[Finding], observed: Observed) -> dict[str, Any]:
+    return {
+        "findings": [vars(finding) for finding in findings],
+        "files": observed.files,
+        "rejected": dict(observed.rejected),
+        "missing": dict(observed.missing or {}),
+    }
+
+
 def _sha256(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -117,6 +147,11 @@ def main() -> None:
     manifest = prepare(load_section("prepare"))
     sizes = ", ".join(f"{split} {manifest.size(split)}" for split in SPLITS)
     print(f"{manifest.kind}s {'x'.join(map(str, manifest.item_shape))}: {sizes}; dropped {manifest.dropped or 'none'}")
+    for finding in read_json(ARTIFACTS / "prepare" / "validation.json", "prepare")["findings"]:
+        if finding["verdict"] == "warning":
+            print(f"warning: {finding['code']}: {finding['title']} ({finding['found']}); {finding['remedy']}")
+    for name, reason in manifest.dropped_columns.items():
+        print(f"column '{name}' is not used: {reason}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
+from s3_server import Bucket, S3Server, running_server
 
 # two test processes share two cores, and threads that spin would starve each other; set before torch is imported
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -100,6 +102,23 @@ def checkout(finished: Path, tmp_path: Path) -> Path:
     target = tmp_path / "checkout"
     shutil.copytree(finished, target, symlinks=True)
     return target
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """An S3 server that lasts for all tests of this process."""
+    with running_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """An empty bucket, and the environment that leads to its server."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return Bucket(s3_server, f"test-{hashlib.sha256(str(tmp_path).encode()).hexdigest()[:16]}")
 
 
 @pytest.fixture

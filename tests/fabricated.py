@@ -52,6 +52,20 @@ def pca_metrics(**changed: Any) -> dict[str, Any]:
     return {name: value for name, value in numbers.items() if name not in ("untrained_mse", "bce")}
 
 
+def validation(**changed: Any) -> dict[str, Any]:
+    """validation.json with a check of every verdict."""
+    verdicts = {"duplicates": ("warning", 0.2, "360 of 1800 records repeat another; allowed are 10 %"),
+                "near_constant": ("ok", 0.0, "0 of 1800 images; allowed are 1 %"),
+                "schema": ("not_applicable", None, ""), "label_balance": ("off", None, "")}  # fmt: skip
+    findings = [
+        {"code": code, "title": f"The data has the fault {code}", "severity": "warning", "verdict": verdict,
+         "value": value, "found": found, "remedy": "mend the data"}
+        for code, (verdict, value, found) in verdicts.items()
+    ]  # fmt: skip
+    rejected = {"a.png": "is truncated"}
+    return {"findings": findings, "files": 1801, "rejected": rejected, "missing": {}, **changed}
+
+
 def fabricate(artifacts: Path, numbers: dict[str, dict[str, Any]], text: str = "loss", ink: str = "#123456") -> Path:
     """Write results of the given variants; `numbers` is each one's metrics.json, `text` stands in every figure."""
     for name, of in numbers.items():
@@ -99,6 +113,8 @@ def fabricate(artifacts: Path, numbers: dict[str, dict[str, Any]], text: str = "
         "source": {"name": "digits", "version": "scikit-learn 1.9.0"},
     }  # fmt: skip
     _write(artifacts / "prepare" / "manifest.json", manifest)
+    _write(artifacts / "prepare" / "validation.json", validation())
+    (artifacts / "prepare" / "examples.svg").write_text(SVG.replace("INK", ink).replace("TEXT", text))
     return artifacts
 
 

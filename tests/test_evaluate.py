@@ -19,13 +19,14 @@ import torch
 from sklearn.decomposition import PCA as Reference  # noqa: N811 - a class, in spite of its capitals
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from components.data.columns import Column
 from components.data.item import Item
 from components.data.splits import load_anomalous, load_manifest, load_records
 from components.evaluate import Evaluation, evaluate
 from components.models import ModelParams
 from components.models.pca import PCA
 from components.params.evaluate import Params
-from components.reporting import plots
+from components.reporting import plots, table_plots
 from components.reporting.pictures import draw
 from components.runtime.errors import UserError
 from components.scoring.conformal import Calibration
@@ -166,6 +167,25 @@ def test_rows_have_pictures_too_even_with_a_code_of_one_number(tmp_path: Path) -
     assert found["anomalies"].count("a rather…: ") == 4
     assert "a rather…: inf" in found["anomalies"]
     assert ">score<" in found["codes"]
+
+
+def test_a_tables_pictures_name_the_columns_that_explain_alarms(tmp_path: Path) -> None:
+    records = np.random.default_rng(0).normal(size=(80, 3)).astype(np.float32)
+    records[:8, 1:] *= 9
+    columns = [Column("$a_1", "numeric", 0, 1, []), Column("a column with a very long name", "numeric", 1, 3, [])]
+    model, raw = PCA(Item((3,), unit_range=False), ModelParams(latent_dim=1)), torch.nn.Identity()  # rebuilds zeros
+    scored = score_records(model, raw, records)
+    calibration = Calibration.fit(scored.scores[8:], 0.05)
+    strange = np.arange(80) < 8
+    judged = Judged(model, raw, calibration, records, [""] * 80, strange, scored, columns)
+    draw(judged, tmp_path / "no history", None, 4, tmp_path / "plots")
+    found = {path.stem: path.read_text() for path in (tmp_path / "plots").iterdir()}
+    assert sorted(found) == ["anomalies", "codes", "columns", "errors"]
+    for text in (found["columns"], found["anomalies"]):
+        assert ">$a_1<" in text and ">a column with a very lo…<" in text
+    assert found["columns"].index(">a column") < found["columns"].index(">$a_1<")  # it explains more, it comes first
+    quiet = table_plots.explained(np.ones((4, 2)), np.zeros(4, bool), ["a", "b"])
+    assert [label.get_text() for label in quiet.axes[0].get_legend().get_texts()] == ["records without an alarm"]
 
 
 def test_an_untrained_network_is_found_out(finished: Path, tmp_path: Path) -> None:

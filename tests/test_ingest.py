@@ -85,7 +85,7 @@ def test_an_interrupted_sync_is_not_taken_for_complete(monkeypatch: pytest.Monke
     def break_off(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("components.ingest._sha256", break_off)
+    monkeypatch.setattr("components.ingesting.syncing.sha256", break_off)
     with pytest.raises(KeyboardInterrupt):
         ingest(Params(source="digits"))
     assert not Path("artifacts/ingest/listing.json").exists()

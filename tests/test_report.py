@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from browser import Browser
-from fabricated import fabricate, metrics, pca_metrics
+from fabricated import fabricate, metrics, pca_metrics, validation
 
 from components.compare import compare
 from components.comparing.wording import number, percent, promised, ratio
@@ -44,7 +44,15 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     manifest["classes"] = manifest["normal_classes"] = [HOSTILE, "W" * 300]
     manifest["source"] = {"name": HOSTILE, "version": HOSTILE}
     manifest["dropped"] = {HOSTILE: 3}
+    manifest["columns"] = [
+        {"name": HOSTILE, "kind": "categorical", "start": 0, "stop": 2, "levels": [HOSTILE, "W" * 300]}
+    ]
+    manifest["dropped_columns"] = {HOSTILE + "2": HOSTILE, "W" * 300: "constant"}
     path.write_text(json.dumps(manifest))
+    findings = [{**finding, "title": HOSTILE, "found": HOSTILE} for finding in validation()["findings"]]
+    rejected = {f"{number:02} {HOSTILE}": HOSTILE for number in range(12)}
+    hostile = validation(findings=findings, rejected=rejected, missing={HOSTILE: 0.25})
+    (artifacts / "prepare" / "validation.json").write_text(json.dumps(hostile))
     for path in artifacts.glob("train/*/config.json"):
         path.write_text(json.dumps({**json.loads(path.read_text()), "loss": HOSTILE, "base": HOSTILE}))
     for path in artifacts.glob("evaluate/*/diagnosis.json"):
@@ -95,7 +103,7 @@ def test_figures_share_the_page_without_sharing_ids(browser: Browser, page: Path
     ids = browser.evaluate("[...document.querySelectorAll('[id]')].map(element => element.id)")
     assert len(ids) == len(set(ids))
     figures = browser.evaluate("document.querySelectorAll('figure svg').length")
-    assert figures == 6
+    assert figures == 7  # two of each variant, and the examples
     references = re.findall(r"(?:url\(|href=\")#([^\")]+)", page.read_text())
     assert set(references) <= set(ids)
     assert len([one for one in references if "." in one]) == 2 * figures  # a clip path and a mark in each
@@ -185,10 +193,10 @@ def test_without_labels_the_page_speaks_of_no_anomalies(tmp_path: Path, monkeypa
 
 
 def test_a_page_without_room_names_the_figures_it_leaves_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "FIGURE_BUDGET", 1500)
+    monkeypatch.setattr(report, "FIGURE_BUDGET", 1700)
     answer(tmp_path, monkeypatch, net=metrics(0.8), pca=pca_metrics())
     page = Path("artifacts/compare/report.html").read_text()
-    assert page.count('role="img"') == 2  # the winner's
+    assert page.count('role="img"') == 3  # the examples and the winner's
     assert "<code>artifacts/evaluate/pca/plots/errors.svg</code>" in page
 
 

@@ -58,7 +58,7 @@ def test_p_values_and_decisions_are_exact_counts_for_any_n_and_any_ties(roots: l
 def test_the_file_counts_exactly_in_logarithmically_many_looks_and_nan_is_an_alarm(tmp_path: Path, n: int) -> None:
     calibration = np.random.default_rng(n).integers(0, 9, n).astype(np.float32) ** 2
     scorer = blank_scorer(calibration, 1)
-    graph = onnx_files.export_onnx(scorer, torch.zeros(2, 1), opset=20)["scorer.onnx"]
+    graph = onnx_files.export_onnx(scorer, torch.zeros(2, 1), opset=20)
     looks = [node for node in graph.graph.node if node.op_type.startswith("Gather")]
     assert len(looks) == math.ceil(math.log2(n + 1))
     onnx_files.save_onnx(graph, tmp_path / "scorer.onnx")

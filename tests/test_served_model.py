@@ -4,24 +4,17 @@ Reference: onnxruntime on scorer.onnx.
 """
 
 import json
-import os
-import signal
-import socket
 import subprocess
-import sys
-import time
 import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import mlflow
 import numpy as np
 import onnxruntime
 import pytest
-from conftest import environment
 from publications import MLFLOWS_OWN, SCORER
+from serving import ask, serving
 
 from components.publishing.version import write_model
 
@@ -103,32 +96,8 @@ def test_a_wrong_request_is_told_what_is_right(saved: Path, records: np.ndarray)
 @pytest.fixture
 def server(saved: Path, tmp_path: Path) -> Iterator[str]:
     """Address of `mlflow models serve` with this model."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", str(saved), "--env-manager", "local"]
-    command += ["--host", "127.0.0.1", "--port", address.partition(":")[2]]
-    with (tmp_path / "server.log").open("w") as log:
-        process = subprocess.Popen(command, env=environment(), stdout=log, stderr=log, start_new_session=True)
-    try:
-        for _ in range(600):
-            assert process.poll() is None, (tmp_path / "server.log").read_text()
-            try:
-                urllib.request.urlopen(f"http://{address}/ping", timeout=5).close()
-                break
-            except OSError:
-                time.sleep(0.1)
-        yield f"http://{address}/invocations"
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)  # its own session: the server and its workers, nothing else
-        process.wait()
-
-
-def ask(url: str, body: dict[str, Any]) -> Any:
-    headers = {"Content-Type": "application/json"}
-    request = urllib.request.Request(url, json.dumps(body).encode(), headers)  # noqa: S310 - loopback
-    with urllib.request.urlopen(request, timeout=30) as reply:  # noqa: S310 - loopback
-        return json.load(reply)["predictions"]
+    with serving(saved, tmp_path / "server.log") as url:
+        yield url
 
 
 def test_it_is_served(server: str, records: np.ndarray, expected: dict[str, np.ndarray]) -> None:

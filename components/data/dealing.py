@@ -4,7 +4,7 @@ Equal records share a hash, so duplicates never straddle two splits; `seed` has 
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ DROPPED = -1
 """Split number of a record that is left out."""
 
 
-def content_hashes(records: np.ndarray, key: str) -> np.ndarray:
+def content_hashes(records: Sequence[np.ndarray], key: str) -> np.ndarray:
     """A 16-byte keyed hash per record: (record, 2) uint64, independent of order and of all other records."""
     secret = hashlib.blake2b(key.encode(), digest_size=32).digest()
     hashes = np.empty((len(records), 2), np.uint64)

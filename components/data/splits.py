@@ -36,7 +36,7 @@ class Manifest:
     classes: list[str]
     normal_classes: list[str]
     counts: dict[str, dict[str, int]]
-    """Split, then class name ("" without labels), then records."""
+    """Split, then class name (`unlabelled` without labels), then records."""
     value_range: list[float]
     """Images: the declared range; arrays and tables: smallest and largest training value."""
     scaling: Scaling
@@ -50,6 +50,11 @@ class Manifest:
     """Of a table: its raw columns and the features they become; empty otherwise."""
     dropped_columns: dict[str, str] = field(default_factory=dict)
     """Of a table: columns that are not used, and why."""
+    column_ranges: dict[str, list[float]] = field(default_factory=dict)
+    """Column of numbers (its index where it has no name), then its smallest and largest value among all records; for
+    checks and people, nothing is fitted to it."""
+    raw: dict[str, Any] = field(default_factory=dict)
+    """The `digest` of the raw data's listing, its `source` and the `options` it was read with."""
 
     @property
     def has_anomalies(self) -> bool:

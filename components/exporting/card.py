@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from components.data.splits import SPLITS, Manifest
+from components.exporting.intake import Intake
 from components.models import find
 from components.scoring.conformal import Calibration
 
@@ -26,6 +27,7 @@ def write_card(
     variant: str,
     config: Mapping[str, Any],
     manifest: Manifest,
+    intake: Intake,
     calibration: Calibration,
     metrics: Mapping[str, float],
     parity: Mapping[str, Any],
@@ -34,12 +36,12 @@ def write_card(
     latent_dim = config["params"]["latent_dim"]
     sections = [
         f"# Model card: `{variant}`",
-        f"{_what(config, manifest)} with a code of {latent_dim} for every {manifest.item.size} values. "
+        f"{_what(config, intake)} with a code of {latent_dim} for every {manifest.item.size} values. "
         "It scores how strange a record is, and says whether that is strange enough for an alarm.",
         "## Input and outputs",
-        _interface(manifest, latent_dim),
+        _table(("name", "shape", "type", "meaning"), intake.interface(latent_dim)),
         "## How to use",
-        _usage(manifest),
+        _usage(intake),
         "## Data",
         _data(manifest),
         "## How well it does",
@@ -50,45 +52,25 @@ def write_card(
         "## Limits",
         _limits(manifest),
         "## Files",
-        _files(parity, config),
+        _files(parity, config, intake.remark),
     ]
     path.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
 
 
-def _what(config: Mapping[str, Any], manifest: Manifest) -> str:
+def _what(config: Mapping[str, Any], intake: Intake) -> str:
     entry = find(config["model"])
     base = f" around `{config['base']}`" if config["base"] else ""
-    size = "x".join(map(str, manifest.item_shape[1:] if manifest.item.is_image else manifest.item_shape))
-    records = f"{size} images" if manifest.item.is_image else f"rows of {size} numbers"
-    return f"Autoencoder `{entry.name}`{base} ({entry.description}) for {records},"
+    return f"Autoencoder `{entry.name}`{base} ({entry.description}) for {intake.records},"
 
 
-def _interface(manifest: Manifest, latent_dim: int) -> str:
-    shape = ", ".join(map(str, manifest.item_shape))
-    low, high = manifest.value_range
-    units = f"raw values {low:g}..{high:g}" if manifest.item.is_image else "raw values in their own units"
-    return _table(
-        ("name", "shape", "type", "meaning"),
-        [
-            ("`input`", f"(batch, {shape})", manifest.dtype, f"{units}; scaling is part of the file"),
-            ("`reconstruction`", f"(batch, {shape})", "float32", "in scaled units"),
-            ("`code`", f"(batch, {latent_dim})", "float32", "what the record was squeezed through"),
-            ("`score`", "(batch,)", "float32", "mean squared error in scaled units; higher is stranger"),
-            ("`p_value`", "(batch,)", "float32", "(1 + #{calibration >= score}) / (n + 1)"),
-            ("`is_anomaly`", "(batch,)", "bool", "an alarm at the declared alpha"),
-        ],
-    )
-
-
-def _usage(manifest: Manifest) -> str:
-    shape = ", ".join(map(str, manifest.item_shape))
+def _usage(intake: Intake) -> str:
     return (
         "```python\n"
         "import numpy as np, onnxruntime\n"
         'session = onnxruntime.InferenceSession("scorer.onnx")\n'
-        f"records = np.zeros((2, {shape}), np.{manifest.dtype})  # yours go here\n"
+        f"{intake.usage()}\n"
         "names = [output.name for output in session.get_outputs()]\n"
-        'print(dict(zip(names, session.run(None, {"input": records}))))\n'
+        f"print(dict(zip(names, session.run(None, {intake.feed}))))\n"
         "```"
     )
 
@@ -136,16 +118,18 @@ def _limits(manifest: Manifest) -> str:
     )
 
 
-def _files(parity: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+def _files(parity: Mapping[str, Any], config: Mapping[str, Any], remark: str) -> str:
     rows = [(name, str(entry["bytes"]), f"`{entry['sha256']}`") for name, entry in sorted(parity["files"].items())]
     proof = (
         f"Each agrees with the trained network on all {parity['records']} test records in batches of "
         f"{', '.join(map(str, parity['batches']))}; parity.json holds the differences and the rule. "
         "TorchScript is deprecated by its makers: prefer ONNX."
     )
-    return f"{_table(('file', 'bytes', 'SHA-256'), rows)}\n\n{proof}\n\nData digest: `{config['data_digest']}`."
+    table, digest = _table(("file", "bytes", "SHA-256"), rows), f"Data digest: `{config['data_digest']}`."
+    return "\n\n".join(filter(None, (table, proof, remark, digest)))
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    # a user's column may have a bar in its name, which would end the cell
+    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)

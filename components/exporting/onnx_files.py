@@ -1,10 +1,10 @@
-"""ONNX: one export of the scorer, two smaller graphs cut out of it, and nothing in them that differs between runs.
+"""ONNX: one export of the scorer, smaller graphs cut out of it, and nothing in them that differs between runs.
 
 The exporter leaves absolute paths and stack traces in metadata_props and doc strings; they go before a byte is written.
 Encoder and reconstructor are cuts, not exports of their own, so that their values are those of the scorer to the bit.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
@@ -15,18 +15,13 @@ from onnx import ModelProto
 from onnx.utils import Extractor
 from torch import Tensor
 
-from components.exporting.scorer import INPUT, OUTPUTS, Scorer
+from components.exporting.scorer import INPUT, Scorer
 
-CUTS: Mapping[str, tuple[str, ...]] = {
-    "scorer.onnx": OUTPUTS,
-    "encoder.onnx": ("code",),
-    "reconstructor.onnx": ("reconstruction",),
-}
-"""File name, then the outputs of its graph."""
+SCORER, ENCODER, RECONSTRUCTOR = "scorer.onnx", "encoder.onnx", "reconstructor.onnx"
 
 
-def export_onnx(scorer: Scorer, example: Tensor, opset: int) -> dict[str, ModelProto]:
-    """The three graphs by file name, checked and normalised.
+def export_onnx(scorer: Scorer, example: Tensor, opset: int) -> ModelProto:
+    """The whole scorer as one graph, from INPUT to the scorer's outputs.
 
     Args:
         scorer: the module to export.
@@ -39,7 +34,7 @@ def export_onnx(scorer: Scorer, example: Tensor, opset: int) -> dict[str, ModelP
         dynamo=True,
         dynamic_shapes=({0: "batch"},),
         input_names=[INPUT],
-        output_names=list(OUTPUTS),
+        output_names=list(scorer.outputs),
         opset_version=opset,
         external_data=False,
         verbose=False,
@@ -48,8 +43,20 @@ def export_onnx(scorer: Scorer, example: Tensor, opset: int) -> dict[str, ModelP
     written = {entry.domain: entry.version for entry in whole.opset_import}
     if written.get("") != opset:
         raise RuntimeError(f"the exporter wrote operator sets {written} where {opset} was asked for")
+    return whole
+
+
+def cut(whole: ModelProto, inputs: Sequence[str], outputs: Sequence[str]) -> dict[str, ModelProto]:
+    """The three graphs by file name, checked and normalised.
+
+    Args:
+        whole: a graph with these outputs and with `code` and `reconstruction`.
+        inputs: of all three.
+        outputs: of the scorer.
+    """
     extractor = Extractor(whole)
-    models = {name: extractor.extract_model([INPUT], list(outputs)) for name, outputs in CUTS.items()}
+    cuts = {SCORER: outputs, ENCODER: ("code",), RECONSTRUCTOR: ("reconstruction",)}
+    models = {name: extractor.extract_model(list(inputs), list(wanted)) for name, wanted in cuts.items()}
     for name, model in models.items():
         normalise(model, name.removesuffix(".onnx"))
         onnx.checker.check_model(model, full_check=True)

@@ -2,14 +2,15 @@
 
 Three rules, b being the value of the torch model and a that of the file:
 - Values: |a - b| <= 1e-4 |b| + an absolute part, because single values pass through zero and their errors do not. For
-  scores it is 1e-7 of the median calibration score; for codes and reconstructions 1e-5 of the largest |b| of the
-  record and of the median record, added up. Two values that are not finite (an overflow) agree.
+  scores it is 1e-7 of the median calibration score; for codes, reconstructions and the contributions of a table's
+  columns 1e-5 of the largest |b| of the record and of the median record, added up. Two values that are not finite (an
+  overflow) agree.
 - p_value and is_anomaly belong to the file's own score exactly, by an independent count in numpy.
 - A decision differs from the torch model's only where that score lies within its tolerance of the threshold.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from components.exporting.intake import CONTRIBUTION, Chunk, Records
 from components.exporting.onnx_files import open_session
-from components.exporting.scorer import INPUT, OUTPUTS, Scorer
+from components.exporting.scorer import CONTRIBUTIONS, INPUT, OUTPUTS, Scorer
 from components.exporting.torchscript_files import load_torchscript
 from components.scoring.conformal import Calibration
 
@@ -32,8 +34,8 @@ VALUE_FLOOR = 1e-5
 
 Values = dict[str, np.ndarray]
 """Output name, then its values (batch, …)."""
-Runner = Callable[[np.ndarray], Values]
-"""From raw records (batch, *item)."""
+Runner = Callable[[Records], Values]
+"""From raw records (batch, …)."""
 
 
 class ParityError(RuntimeError):
@@ -58,7 +60,7 @@ class Comparison:
 
     def add(self, found: Values, expected: Values) -> None:
         """Take in the values of some records."""
-        for name in ("reconstruction", "code", "score"):
+        for name in ("reconstruction", "code", "score", CONTRIBUTIONS):
             if name in found:
                 self._add_values(name, found[name].astype(np.float64), expected[name].astype(np.float64))
         if "score" in found:
@@ -119,33 +121,42 @@ class Comparison:
 
 
 def prove(
-    reference: Runner, runners: Mapping[str, Runner], records: np.ndarray, calibration: Calibration
+    reference: Runner,
+    onnx: Mapping[str, Runner],
+    torchscript: Runner,
+    chunks: Iterable[Chunk],
+    calibration: Calibration,
 ) -> dict[str, Any]:
     """Compare each file with the torch model; returns what parity.json says about it.
 
     Args:
         reference: runs the torch model.
-        runners: name of each file, then what runs it; "scorer" is one of them.
-        records: the whole test split, raw (record, *item).
+        onnx: name of each ONNX file, then what runs it; "scorer" is one of them.
+        torchscript: runs the archive.
+        chunks: the whole test split, CHUNK records at a time.
         calibration: what decisions are made by.
 
     Raises:
         ParityError: names each file and output that breaks a rule, and by how much.
     """
-    comparisons = {name: Comparison(calibration) for name in runners}
-    for start in range(0, len(records), CHUNK):
-        # a copy: torch cannot hold the read-only memory of a mapped file
-        chunk = np.array(records[start : start + CHUNK])
-        expected = reference(chunk)
-        for name, run in runners.items():
-            for size in BATCHES:
-                comparisons[name].add(_in_batches(run, chunk, size), expected)
+    comparisons = {name: Comparison(calibration) for name in (*onnx, "torchscript")}
+    records = 0
+    for tensor, raw in chunks:
+        records += len(tensor)
+        expected = reference(tensor)
+        for size in BATCHES:
+            starts = range(0, len(tensor), size)
+            for name, run in onnx.items():
+                comparisons[name].add(_in_batches(run, [_batch(raw, at, size) for at in starts]), expected)
+            batches = [tensor[at : at + size] for at in starts]
+            comparisons["torchscript"].add(_in_batches(torchscript, batches), expected)
     faults = [f"{name}: {fault}" for name, comparison in comparisons.items() for fault in comparison.faults()]
     if faults:
         raise ParityError("exported files disagree with the torch model: " + "; ".join(faults))
-    floors = {name: comparisons["scorer"].floor(name) for name in ("reconstruction", "code", "score")}
+    traced = comparisons["torchscript"]  # the one that has every output for every kind of data
+    floors = {name: traced.floor(name) for name in traced.excess}
     return {
-        "records": len(records),
+        "records": records,
         "batches": list(BATCHES),
         "tolerance": {"relative": RELATIVE, "of_record_peak": VALUE_FLOOR, "absolute": floors},
         **{name: comparison.to_json() for name, comparison in comparisons.items()},
@@ -155,29 +166,44 @@ def prove(
 
 def torch_runner(scorer: Scorer) -> Runner:
     """Run the torch model itself."""
-    return _torch(scorer)
+    return _torch(scorer, scorer.outputs)
 
 
-def torchscript_runner(path: Path) -> Runner:
-    """Load an archive and run it."""
-    return _torch(load_torchscript(path))
+def torchscript_runner(path: Path, outputs: tuple[str, ...] = OUTPUTS) -> Runner:
+    """Load an archive and run it; `outputs` are those of the scorer behind it."""
+    return _torch(load_torchscript(path), outputs)
 
 
 def onnx_runner(path: Path, threads: int) -> Runner:
-    """Open one session for all batch sizes and run it."""
+    """Open one session for all batch sizes and run it; contributions come as one array (batch, column)."""
     session = open_session(path, threads)
     names = [output.name for output in session.get_outputs()]
-    return lambda records: dict(zip(names, session.run(None, {INPUT: records}), strict=True))
+    columns = [name for name in names if name.startswith(CONTRIBUTION)]
 
-
-def _torch(module: Callable[[torch.Tensor], tuple[torch.Tensor, ...]]) -> Runner:
-    @torch.inference_mode()
-    def run(records: np.ndarray) -> Values:
-        return dict(zip(OUTPUTS, (value.numpy() for value in module(torch.from_numpy(records))), strict=True))
+    def run(records: Records) -> Values:
+        feed = records if isinstance(records, Mapping) else {INPUT: records}
+        found = dict(zip(names, session.run(None, feed), strict=True))
+        if columns:
+            found[CONTRIBUTIONS] = np.column_stack([found.pop(name) for name in columns])
+        return found
 
     return run
 
 
-def _in_batches(run: Runner, records: np.ndarray, size: int) -> Values:
-    pieces = [run(records[start : start + size]) for start in range(0, len(records), size)]
+def _torch(module: Callable[[torch.Tensor], tuple[torch.Tensor, ...]], outputs: tuple[str, ...]) -> Runner:
+    @torch.inference_mode()
+    def run(records: Records) -> Values:
+        return dict(zip(outputs, (value.numpy() for value in module(torch.from_numpy(records))), strict=True))
+
+    return run
+
+
+def _batch(records: Records, start: int, size: int) -> Records:
+    if isinstance(records, Mapping):
+        return {name: values[start : start + size] for name, values in records.items()}
+    return records[start : start + size]
+
+
+def _in_batches(run: Runner, batches: list[Records]) -> Values:
+    pieces = [run(batch) for batch in batches]
     return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}

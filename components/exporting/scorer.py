@@ -1,14 +1,18 @@
 """The module that is exported: a raw record in, everything a caller decides by out; it needs nothing but its file."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
+from components.data.columns import Column, column_of
 from components.data.scaling import Scale
 from components.models import Autoencoder
-from components.scoring.score import reconstruction_error
+from components.scoring.score import contributions, reconstruction_error
 
 INPUT = "input"
 OUTPUTS = ("reconstruction", "code", "score", "p_value", "is_anomaly")
+CONTRIBUTIONS = "contributions"
 
 
 class Scorer(nn.Module):
@@ -26,6 +30,9 @@ class Scorer(nn.Module):
         allowed: m; a record is an anomaly when fewer than m calibration scores reach its own.
     """
 
+    outputs: tuple[str, ...] = OUTPUTS
+    """Names of what `forward` returns."""
+
     def __init__(self, scale: Scale, model: Autoencoder, calibration: Tensor, allowed: int) -> None:
         super().__init__()
         self.scale = scale
@@ -38,10 +45,12 @@ class Scorer(nn.Module):
         self.register_buffer("calibration", torch.cat([calibration, padding]))
         self.eval().requires_grad_(False)
 
-    def forward(self, raw: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """The values named in OUTPUTS, in that order."""
+    def forward(self, raw: Tensor) -> tuple[Tensor, ...]:
+        """The values named in `outputs`, in that order."""
         scaled = self.scale(raw)
-        reconstruction, code = self.model(scaled)
+        return self._judge(scaled, *self.model(scaled))
+
+    def _judge(self, scaled: Tensor, reconstruction: Tensor, code: Tensor) -> tuple[Tensor, ...]:
         score = reconstruction_error(scaled, reconstruction)
         reaching = self._reaching(score)
         p_value = (1 + reaching).to(torch.float32) / (self.n + 1)
@@ -56,3 +65,28 @@ class Scorer(nn.Module):
             # asked this way round, NaN goes above everything
             below = torch.where(probe >= score, below, below + step)
         return (self.n - below).clamp(min=0)
+
+
+class TableScorer(Scorer):
+    """The same for the features of a table, with each column's part in the score.
+
+    Shapes: as in Scorer, and contributions (batch, column), which add up to the score.
+
+    Args:
+        columns: the raw columns behind the features, one after another and without a gap.
+        others: see Scorer.
+    """
+
+    outputs = (*OUTPUTS, CONTRIBUTIONS)
+
+    def __init__(self, columns: Sequence[Column], *others: Scale | Autoencoder | Tensor | int) -> None:
+        super().__init__(*others)
+        self.columns = len(columns)
+        self.register_buffer("column_of", torch.tensor(column_of(columns)))
+
+    def forward(self, raw: Tensor) -> tuple[Tensor, ...]:
+        """The values named in `outputs`, in that order."""
+        features = self.scale(raw)
+        reconstruction, code = self.model(features)
+        parts = contributions(features, reconstruction, self.column_of, self.columns)
+        return *self._judge(features, reconstruction, code), parts

@@ -1,10 +1,28 @@
-"""The section `prepare:`: what is normal, and how records are dealt to splits."""
+"""The section `prepare:`: what is normal, how records are dealt to splits, what the columns of a table are, and what
+makes data suspicious.
+"""
 
 import math
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from components.params import Section
+from components.params import Section, unknown
+
+Severity = Literal["error", "warning", "off"]
+
+SEVERITIES: dict[str, Severity] = {
+    "schema": "error",
+    "additions": "warning",
+    "ranges": "warning",
+    "missing": "warning",
+    "duplicates": "warning",
+    "duplicates_across": "warning",
+    "near_constant": "warning",
+    "label_balance": "warning",
+    "corrupt_files": "warning",
+}
+"""Check, then its severity where params are silent; only what breaks yesterday's models and callers is an error."""
 
 
 class Fractions(Section):
@@ -29,6 +47,23 @@ class Fractions(Section):
         return self
 
 
+class Limits(Section):
+    """Where a check begins to complain."""
+
+    range_margin: float = Field(0.1, ge=0)
+    """How far a column may leave the range that it had before the refresh, as a share of that range's width."""
+    missing: float = Field(0.5, ge=0, le=1)
+    """Share of the cells of a column that may be empty."""
+    duplicates: float = Field(0.1, ge=0, le=1)
+    """Share of the records that may repeat an earlier one."""
+    near_constant: float = Field(0.01, ge=0, le=1)
+    """Share of the images that may show (almost) one value."""
+    normal_share: float = Field(0.5, ge=0, le=1)
+    """Smallest share of normal records; an autoencoder presumes that most are."""
+    class_records: int = Field(10, ge=0)
+    """Smallest number of records in a class; fewer tell little about it."""
+
+
 class Params(Section):
     """How raw records become the five splits."""
 
@@ -40,3 +75,48 @@ class Params(Section):
     """Key of the hash that deals records to splits; a new key deals anew."""
     pool: bool = False
     """Merge a source's own test split with the rest before splitting."""
+    label: str | None = None
+    """Of a table: the column that holds the classes; it is no feature."""
+    group: str | None = None
+    """Of a table: the column whose equal values share a split (a patient, a machine); it is no feature."""
+    columns: dict[str, Literal["numeric", "boolean", "categorical", "date", "drop"]] = Field(default_factory=dict)
+    """Of a table: the kind of a column, where it is not to be found out."""
+    scaling: Literal["standard", "robust", "quantile"] = "standard"
+    """Of a table, its numbers and dates: mean and deviation, median and quartiles, or ranks in 0..1."""
+    min_level_count: int = Field(5, ge=1)
+    """Of a table: a word that occurs less often in train is folded into the level (other)."""
+    ranges: dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]] = Field(default_factory=dict)
+    """Of a table: [lowest, highest] plausible value of a numeric column; what lies outside is counted."""
+
+    checks: dict[str, Severity] = Field(default_factory=dict, validate_default=True)
+    """Check, then how a fault is taken: error refuses the data, warning reports it, off does not look."""
+    limits: Limits = Limits()
+    """Where checks begin to complain."""
+
+    @field_validator("ranges")
+    @classmethod
+    def _check_ranges(cls, ranges: dict[str, list[float]]) -> dict[str, list[float]]:
+        for name, (low, high) in ranges.items():
+            if low >= high:
+                raise ValueError(f"must be [lowest, highest], got [{low:g}, {high:g}] for {name}")
+        return ranges
+
+    @field_validator("checks")
+    @classmethod
+    def _complete(cls, given: dict[str, Severity]) -> dict[str, Severity]:
+        for name in given:
+            if name not in SEVERITIES:
+                raise unknown("prepare.checks", "check", name, SEVERITIES)
+        return SEVERITIES | given
+
+    @model_validator(mode="after")
+    def _check(self) -> "Params":
+        if self.label is not None and self.label == self.group:
+            raise ValueError(f"label and group are both '{self.label}', and classes are no groups")
+        return self
+
+    @property
+    def of_tables(self) -> dict[str, object]:
+        """The settings that only a table can have and that are set."""
+        found = {name: getattr(self, name) for name in ("label", "group", "columns", "ranges")}
+        return {name: value for name, value in found.items() if value}

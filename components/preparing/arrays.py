@@ -21,7 +21,8 @@ class ArrayContent:
     """See `Content`.
 
     Raises:
-        UserError: parts of different shapes, values that are not finite, or values outside the declared range.
+        UserError: parts of different shapes, values that are not finite or outside the declared range, or records
+            that are all identical.
     """
 
     def __init__(self, raw: RawData) -> None:
@@ -35,7 +36,11 @@ class ArrayContent:
 
     def hashes(self, key: str) -> np.ndarray:
         """By content: equal records share a hash."""
-        return np.concatenate([content_hashes(part.records, key) for part in self._raw.parts])
+        hashes = np.concatenate([content_hashes(part.records, key) for part in self._raw.parts])
+        if len(hashes) > 1 and (hashes == hashes[0]).all():
+            what = f"its {len(hashes)} records are all identical"
+            raise UserError("artifacts/ingest", what, "check how they were made")
+        return hashes
 
     def write(self, folder: Path, rows: Rows) -> Layout:
         """The records as they are; scaling is by the declared range, or by train statistics."""
@@ -43,12 +48,22 @@ class ArrayContent:
             _write_rows(folder / f"{split}.npy", self._records, of_split)
         scaling, value_range = _scaling(self._raw.value_range, np.load(folder / "train.npy", mmap_mode="r"))
         dtype = "uint8" if self.kind == "image" else "float32"
-        return Layout(list(self._records.item_shape), dtype, value_range, scaling)
+        shape = list(self._records.item_shape)
+        return Layout(shape, dtype, value_range, scaling, column_ranges=self._column_ranges())
 
     def observed(self) -> Observed:
         """Corrupt files, and images that show nothing."""
         rejected = self._raw.rejected
         return Observed(len(self.labels) + len(rejected), rejected, self._near_constant)
+
+    def _column_ranges(self) -> dict[str, list[float]]:
+        """Smallest and largest value of each column, by its number; images and the like have no columns."""
+        if len(self._records.item_shape) > 1:
+            return {}
+        ends = [(block.min(0), block.max(0)) for _, block in self._records.blocks()]
+        low, high = (np.array(of, np.float64) for of in zip(*ends, strict=True))
+        pairs = zip(low.min(0).tolist(), high.max(0).tolist(), strict=True)
+        return {str(column): list(pair) for column, pair in enumerate(pairs)}
 
     def _check_values(self) -> int | None:
         """Refuse impossible values; returns how many images are of almost one value."""

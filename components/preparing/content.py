@@ -24,6 +24,7 @@ class Layout:
     scaling: Scaling
     columns: list[Column] = field(default_factory=list)
     dropped_columns: dict[str, str] = field(default_factory=dict)
+    column_ranges: dict[str, list[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Observed:
     """Column, then the share of its cells that are empty."""
     outside: Mapping[str, int] | None = None
     """Column, then records outside of the range that params declare for it."""
+    contents: np.ndarray | None = None
+    """(record, 2) uint64, a hash of each record's content, where records are dealt by something else (a group)."""
 
 
 class Content(Protocol):

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.data.splits import Manifest
 from components.publishing.key import LOCK, PARAMS
 from components.publishing.results import CHAIN, Results
 from components.publishing.store import KEY_TAG, TAG, Store
@@ -30,6 +31,7 @@ SPEED = WORK / "speed"
 _METRICS_PER_CALL = 1000  # MLflow's limits
 _PARAMS_PER_CALL = 100
 _DIGEST_LENGTH = 36
+_COLUMN_TYPES = {"numeric": "double", "boolean": "boolean", "categorical": "string", "date": "datetime"}
 
 
 def publish_pipeline(store: Store, results: Results) -> "Run":
@@ -187,16 +189,23 @@ def _dataset(results: Results) -> "DatasetInput":
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     manifest = results.manifest
-    tensor = {"type": "tensor", "tensor-spec": {"dtype": manifest.dtype, "shape": [-1, *manifest.item_shape]}}
     dataset = Dataset(
         name=manifest.source["name"],
         digest=results.data_digest[:_DIGEST_LENGTH],
         source_type="local",
         source=json.dumps({"uri": str(ARTIFACTS / "prepare"), **manifest.source}),
-        schema=json.dumps({"mlflow_tensorspec": {"features": json.dumps([tensor]), "targets": None}}),
+        schema=json.dumps(_schema(manifest)),
         profile=json.dumps({split: sum(counts.values()) for split, counts in manifest.counts.items()}),
     )
     return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
+
+
+def _schema(manifest: Manifest) -> dict[str, Any]:
+    """In MLflow's words: the raw columns of a table, one array of anything else."""
+    if manifest.columns:
+        return {"mlflow_colspec": [{"name": c.name, "type": _COLUMN_TYPES[c.kind]} for c in manifest.columns]}
+    tensor = {"type": "tensor", "tensor-spec": {"dtype": manifest.dtype, "shape": [-1, *manifest.item_shape]}}
+    return {"mlflow_tensorspec": {"features": json.dumps([tensor]), "targets": None}}
 
 
 def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from components.data.splits import PREPARED, load_records
+from components.data.splits import PREPARED, load_manifest
 from components.publishing.key import LOCK, PARAMS
 from components.publishing.listing import LISTING, list_records
+from components.publishing.packages import make_package
 from components.publishing.results import Results
 from components.publishing.runs import REQUIREMENTS, copy_file, provenance, staged
 from components.publishing.store import KEY_TAG, TAG, Store
@@ -15,16 +16,12 @@ from components.runtime.outputs import ARTIFACTS
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
-    from mlflow.models import ModelSignature
 
 PROVENANCE = "provenance"
 """Folder of a version, beside the model: dvc.lock, params.yaml, requirements.lock, manifest.json, listing.npy."""
 SCORER = Path("artifacts/scorer.onnx")
 """Where MLflow puts the graph inside a version."""
-_SCRIPT = Path(__file__).with_name("served_model.py")
 _LONGEST_DESCRIPTION = 5000
-_EXAMPLE_RECORDS = 2
-_NUMPY_TYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(bool)": "bool", "tensor(int64)": "int64"}
 
 
 def find_version(store: Store, results: Results) -> "ModelVersion | None":
@@ -83,36 +80,17 @@ def write_model(folder: Path, scorer: Path) -> None:
     import pandas as pd
 
     with staged() as plain:
-        copy_file(scorer, plain / scorer.name)
+        package = make_package(scorer, load_manifest(), plain)
         mlflow.pyfunc.save_model(
             folder,
-            python_model=_SCRIPT,
-            artifacts={"scorer": str(plain / scorer.name)},
-            signature=signature_of(scorer),
-            input_example=np.array(load_records("test")[:_EXAMPLE_RECORDS]),
+            python_model=package.script,
+            artifacts=package.artifacts,
+            signature=package.signature,
+            input_example=package.example,
             # given, so that MLflow does not run the model in a second process to find out
             pip_requirements=[f"{m.__name__}=={m.__version__}" for m in (mlflow, np, onnxruntime, pd)],
         )
     _write_provenance(folder)
-
-
-def signature_of(scorer: Path) -> "ModelSignature":
-    """The graph's own inputs and outputs, with the batch left open, and the list of outputs as a parameter."""
-    import onnxruntime
-    from mlflow.models import ModelSignature
-    from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
-
-    session = onnxruntime.InferenceSession(scorer, providers=["CPUExecutionProvider"])
-
-    def spec(value: onnxruntime.NodeArg, name: str | None) -> TensorSpec:
-        return TensorSpec(np.dtype(_NUMPY_TYPES[value.type]), (-1, *value.shape[1:]), name)
-
-    (records,), outputs = session.get_inputs(), session.get_outputs()
-    return ModelSignature(
-        inputs=Schema([spec(records, None)]),  # without a name, clients send the array as it is
-        outputs=Schema([spec(output, output.name) for output in outputs]),
-        params=ParamSchema([ParamSpec("outputs", "string", [output.name for output in outputs], shape=(-1,))]),
-    )
 
 
 def _write_provenance(model: Path) -> None:

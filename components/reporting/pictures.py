@@ -4,15 +4,19 @@ import csv
 from pathlib import Path
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 
-from components.reporting import plots
+from components.data.columns import column_of
+from components.reporting import plots, table_plots
 from components.scoring.judged import Judged
-from components.scoring.score import reconstruct
+from components.scoring.score import contributions, reconstruct
 
 
 def draw(judged: Judged, history: Path, best_epoch: int | None, number: int, folder: Path) -> None:
-    """Write reconstructions.svg, anomalies.svg, errors.svg, codes.svg and, where there were epochs, losses.svg.
+    """Write anomalies.svg, errors.svg, codes.svg and, where there were epochs, losses.svg.
+
+    Besides, reconstructions.svg of images and arrays, columns.svg of tables.
 
     Args:
         judged: the test records.
@@ -22,7 +26,10 @@ def draw(judged: Judged, history: Path, best_epoch: int | None, number: int, fol
         folder: made here.
     """
     folder.mkdir()
-    plots.save(_reconstructions(judged, number), folder / "reconstructions.svg")
+    if judged.columns:
+        plots.save(_explained(judged), folder / "columns.svg")
+    else:
+        plots.save(_reconstructions(judged, number), folder / "reconstructions.svg")
     plots.save(_anomalies(judged, number), folder / "anomalies.svg")
     plots.save(_errors(judged), folder / "errors.svg")
     plots.save(_codes(judged), folder / "codes.svg")
@@ -45,9 +52,27 @@ def _anomalies(judged: Judged, number: int) -> Figure:
     """The strangest records of all, true anomalies or not."""
     rows = np.argsort(-judged.scored.scores, kind="stable")[:number]
     title, captions = "Strangest records, with class and score", _captions(judged, rows)
+    if judged.columns:
+        return table_plots.strangest(_contributions(judged, rows), _names(judged), captions, judged.anomalous[rows])
     if judged.model.item.is_image:
         return plots.images(*_pair(judged, rows), title, captions, judged.anomalous[rows])
     return plots.strips(*_pair(judged, rows), title, captions, judged.anomalous[rows])
+
+
+def _explained(judged: Judged) -> Figure:
+    return table_plots.explained(_contributions(judged, np.arange(len(judged.records))), judged.alarms, _names(judged))
+
+
+def _contributions(judged: Judged, rows: np.ndarray) -> np.ndarray:
+    """Parts of the score (row, column) float64; what is no number shows as zero."""
+    of, count = torch.tensor(column_of(judged.columns)), len(judged.columns)
+    batches = reconstruct(judged.model, judged.scale, judged.records[rows])
+    parts = np.concatenate([contributions(batch.x, batch.x_hat, of, count).numpy() for batch in batches])
+    return np.nan_to_num(parts.astype(np.float64), nan=0, posinf=0, neginf=0)
+
+
+def _names(judged: Judged) -> list[str]:
+    return [column.name for column in judged.columns]
 
 
 def _captions(judged: Judged, rows: np.ndarray) -> list[str]:

@@ -26,10 +26,10 @@ ANOMALOUS = "#e0701a"
 THIRD = "#159f77"
 FOURTH = "#a86cc9"
 
-_WIDTH = 5.6  # inches; narrow, so that text stays legible when a phone shrinks the picture
+WIDTH = 5.6  # inches; narrow, so that text stays legible when a phone shrinks the picture
 _PER_ROW = 5
 _MOST_POINTS = 1500  # of a scatter; an SVG holds each one as an element
-_MOST_COLUMNS = 24  # of an array, in pictures with a mark per column
+MOST_COLUMNS = 24  # of an array, in pictures with a mark per column
 
 _STYLE = {
     "svg.fonttype": "none",
@@ -37,6 +37,7 @@ _STYLE = {
     "font.family": ["DejaVu Sans"],  # comes with matplotlib, so that the layout is the same everywhere
     "font.size": 10,
     "text.color": INK,
+    "text.parse_math": False,  # a column or a class may have dollars in its name
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
     "axes.titlecolor": INK,
@@ -66,7 +67,9 @@ _STYLE = {
 _Args = ParamSpec("_Args")
 
 
-def _styled(draw: Callable[_Args, Figure]) -> Callable[_Args, Figure]:
+def styled(draw: Callable[_Args, Figure]) -> Callable[_Args, Figure]:
+    """Draw in this project's style, whatever the user's is."""
+
     @functools.wraps(draw)
     def drawn(*args: _Args.args, **kwargs: _Args.kwargs) -> Figure:
         with style.context(["default", _STYLE]):
@@ -85,7 +88,7 @@ def save(figure: Figure, path: Path) -> None:
     path.write_text(re.sub(r' id="([\w-]+)"', lambda found: found[0] if found[1] in used else "", svg))
 
 
-@_styled
+@styled
 def losses(history: Mapping[str, Sequence[float]], best_epoch: int) -> Figure:
     """Losses over epochs, every term of the objective where there are several, and the gradient's norm.
 
@@ -93,7 +96,7 @@ def losses(history: Mapping[str, Sequence[float]], best_epoch: int) -> Figure:
         history: the columns of history.csv.
         best_epoch: row of the epoch whose weights were kept.
     """
-    figure = Figure(figsize=(_WIDTH, 4.0), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 4.0), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     epochs = np.asarray(history["epoch"]) + 1  # people count from one
     train, validation = np.asarray(history["train_loss"]), np.asarray(history["validation_loss"])
@@ -121,7 +124,7 @@ def losses(history: Mapping[str, Sequence[float]], best_epoch: int) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def errors(kinds: Mapping[str, np.ndarray], threshold: float) -> Figure:
     """Histogram of scores with the threshold, each kind as shares of its own number.
 
@@ -129,7 +132,7 @@ def errors(kinds: Mapping[str, np.ndarray], threshold: float) -> Figure:
         kinds: label, then scores (record,); the first kind is the normal one.
         threshold: scores above it are alarms.
     """
-    figure = Figure(figsize=(_WIDTH, 3.2), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
     axes = figure.subplots()
     finite = {label: scores[np.isfinite(scores)] for label, scores in kinds.items()}
     positive = np.concatenate([[threshold], *finite.values()])
@@ -154,13 +157,13 @@ def errors(kinds: Mapping[str, np.ndarray], threshold: float) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def codes(points: np.ndarray, axis_names: tuple[str, str], classes: Sequence[str], anomalous: np.ndarray) -> Figure:
     """Records in two dimensions, with the name of each class at its median.
 
     Shapes: points (record, 2), classes (record,) names, anomalous (record,) bool.
     """
-    figure = Figure(figsize=(_WIDTH, 4.4), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 4.4), layout="constrained")
     axes = figure.subplots()
     shown = np.arange(0, len(points), -(-len(points) // _MOST_POINTS))
     for kind, colour, marker, name in ((False, NORMAL, "o", "normal"), (True, ANOMALOUS, "^", "anomalous")):
@@ -178,7 +181,7 @@ def codes(points: np.ndarray, axis_names: tuple[str, str], classes: Sequence[str
     return figure
 
 
-@_styled
+@styled
 def images(x: np.ndarray, x_hat: np.ndarray, title: str, captions: Sequence[str], anomalous: Sequence[bool]) -> Figure:
     """Records above their reconstructions above the differences. Shapes: (record, channel, height, width), in 0..1."""
     rows = -(-len(x) // _PER_ROW)
@@ -186,9 +189,9 @@ def images(x: np.ndarray, x_hat: np.ndarray, title: str, captions: Sequence[str]
     tile = 0.81, 0.81 * min(height / width, 3)  # inches
     left, head, foot = 1.0, 0.42, 0.3
     block = 3 * tile[1] + 0.08 + foot
-    figure = Figure(figsize=(_WIDTH, head + rows * block))
+    figure = Figure(figsize=(WIDTH, head + rows * block))
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, _WIDTH), ylim=(head + rows * block, 0))
+    axes.set(xlim=(0, WIDTH), ylim=(head + rows * block, 0))
     axes.set_axis_off()
     axes.text(0.04, 0.08, title, va="top", fontsize=11, fontweight="bold")
     difference = (x_hat - x).mean(1)
@@ -211,16 +214,16 @@ def images(x: np.ndarray, x_hat: np.ndarray, title: str, captions: Sequence[str]
             for line, name in enumerate(("record", "reconstruction", "difference:\norange too high,\nblue too low")):
                 middle = at_y + line * (tile[1] + 0.04) + tile[1] / 2
                 axes.text(left - 0.08, middle, name, ha="right", va="center", fontsize=8)
-    axes.set(xlim=(0, _WIDTH), ylim=(head + rows * block, 0))
+    axes.set(xlim=(0, WIDTH), ylim=(head + rows * block, 0))
     return figure
 
 
-@_styled
+@styled
 def columns(normal: np.ndarray, anomalous: np.ndarray) -> Figure:
     """Root mean squared error of each column, largest first. Shapes: squared errors (record, column) each."""
     of_normal, of_anomalous = np.sqrt(normal.mean(0)), np.sqrt(anomalous.mean(0)) if len(anomalous) else None
-    order = np.argsort(-of_normal, kind="stable")[:_MOST_COLUMNS]
-    figure = Figure(figsize=(_WIDTH, 1.1 + 0.2 * len(order)), layout="constrained")
+    order = np.argsort(-of_normal, kind="stable")[:MOST_COLUMNS]
+    figure = Figure(figsize=(WIDTH, 1.1 + 0.2 * len(order)), layout="constrained")
     axes = figure.subplots()
     places = np.arange(len(order))
     if of_anomalous is not None:
@@ -237,10 +240,10 @@ def columns(normal: np.ndarray, anomalous: np.ndarray) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def strips(x: np.ndarray, x_hat: np.ndarray, title: str, captions: Sequence[str], anomalous: Sequence[bool]) -> Figure:
     """One line per record, coloured where its reconstruction differs. Shapes: (record, column) twice."""
-    figure = Figure(figsize=(_WIDTH, 1.2 + 0.26 * len(x)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 1.2 + 0.26 * len(x)), layout="constrained")
     axes = figure.subplots()
     difference = x_hat - x
     # one freak value must not fade all others
@@ -252,6 +255,46 @@ def strips(x: np.ndarray, x_hat: np.ndarray, title: str, captions: Sequence[str]
     axes.set_xlabel("column (orange: reconstructed too high, blue: too low)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_title(title)
+    return figure
+
+
+@styled
+def examples(names: Sequence[str], records: Sequence[np.ndarray], anomalous: Sequence[bool]) -> Figure:
+    """A row of pictures for each class. Shapes: for each (record, channel, height, width) in 0..1, at least one."""
+    height, width = records[0].shape[2:]
+    left, gap, across = 1.0, 0.06, max(map(len, records))
+    tile = (WIDTH - left) / max(across, _PER_ROW) - gap
+    tall = tile * min(height / width, 3)  # inches
+    figure = Figure(figsize=(WIDTH, len(names) * (tall + gap)))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    for row, (name, of, strange) in enumerate(zip(names, records, anomalous, strict=True)):
+        top, colour = row * (tall + gap) + gap / 2, ANOMALOUS if strange else NORMAL
+        axes.text(left - 0.1, top + tall / 2, name, ha="right", va="center", fontsize=9, parse_math=False)
+        axes.plot([left - 0.04] * 2, [top, top + tall], color=colour, linewidth=2, solid_capstyle="butt")
+        for column, picture in enumerate(of):
+            at = left + column * (tile + gap)
+            box = (at, at + tile, top + tall, top)
+            axes.imshow(_grey_or_colour(picture), extent=box, interpolation="none", aspect="auto")
+    axes.set(xlim=(0, WIDTH), ylim=(len(names) * (tall + gap), 0))
+    return figure
+
+
+@styled
+def values(names: Sequence[str], records: Sequence[np.ndarray], anomalous: Sequence[bool]) -> Figure:
+    """Lines of colours for each class: orange above the middle, blue below. Shapes: for each (record, column)."""
+    rows = np.concatenate(records)
+    figure = Figure(figsize=(WIDTH, 0.7 + 0.17 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(_signed(rows, float(np.quantile(np.abs(rows), 0.98)) or 1.0), interpolation="none", aspect="auto")
+    ends = np.cumsum([len(of) for of in records])
+    axes.set_yticks([end - (len(of) + 1) / 2 for end, of in zip(ends, records, strict=True)])
+    for label, strange in zip(axes.set_yticklabels(names, parse_math=False), anomalous, strict=True):
+        label.set_fontweight("bold" if strange else "normal")
+    for end in ends[:-1]:
+        axes.axhline(end - 0.5, color=INK, linewidth=1)
+    axes.set_xlabel("column (orange: above the middle, blue: below)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 
 

@@ -18,6 +18,7 @@ from components.comparing.candidates import Candidate
 from components.comparing.gates import Gate
 from components.data.splits import SPLITS, Manifest
 from components.reporting.answer import answer
+from components.reporting.data_card import DataCard
 from components.reporting.figures import inline
 
 FIGURE_BUDGET = 4_000_000
@@ -25,6 +26,7 @@ FIGURE_BUDGET = 4_000_000
 
 CAPTIONS = {
     "reconstructions": ("Reconstructions", "What is lost between test records and their reconstructions."),
+    "columns": ("Columns that explain alarms", "What each column adds to the scores of test records."),
     "losses": ("Training", "The weights of the best epoch on validation were kept."),
     "errors": ("Scores", "Each kind as shares of its own number; right of the dashed line lie the alarms."),
     "anomalies": ("Strangest records", "The test records with the largest errors, true anomalies or not."),
@@ -80,7 +82,7 @@ class Figure:
 
 def render(
     board: Mapping[str, Any], rule: str, gates: Mapping[str, Mapping[str, Gate]], ranked: Sequence[Candidate],
-    manifest: Manifest,
+    manifest: Manifest, card: DataCard,
 ) -> str:  # fmt: skip
     """The page.
 
@@ -90,6 +92,7 @@ def render(
         gates: the verdicts by variant.
         ranked: all candidates, best first.
         manifest: of the data they share.
+        card: what else there is to say about it.
     """
     headline, lede = answer(ranked[0], board["rule"])
     return _environment().get_template("report.html.j2").render(
@@ -101,8 +104,9 @@ def render(
         headline=headline,
         lede=lede,
         manifest=manifest,
+        card=card,
         splits=SPLITS,
-        figures=_figures(ranked),
+        figures=_figures(ranked, FIGURE_BUDGET - len(card.examples)),
         chart=_ratio_chart(ranked),
         told_elsewhere=_CONFIG_TOLD_ELSEWHERE,
         titles=GATES,
@@ -131,8 +135,7 @@ def _ratio_chart(ranked: Sequence[Candidate]) -> dict[str, Any]:
     return {"pca": place(1), "rows": {candidate.name: points(candidate) for candidate in ranked}}
 
 
-def _figures(ranked: Sequence[Candidate]) -> dict[str, list[Figure]]:
-    room = FIGURE_BUDGET
+def _figures(ranked: Sequence[Candidate], room: int) -> dict[str, list[Figure]]:
     figures: dict[str, list[Figure]] = {}
     order = list(CAPTIONS)
     for candidate in ranked:

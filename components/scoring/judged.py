@@ -1,12 +1,13 @@
 """Records and what a calibrated model says about them: the common ground of tables and pictures."""
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from torch import nn
 
+from components.data.columns import Column
 from components.models import Autoencoder
 from components.scoring.conformal import Calibration
 from components.scoring.score import Scored
@@ -26,6 +27,8 @@ class Judged:
     anomalous: np.ndarray
     """(record,) bool."""
     scored: Scored
+    columns: list[Column] = field(default_factory=list)
+    """Raw columns behind the features of a table; empty for other data."""
 
     @property
     def p_values(self) -> np.ndarray:

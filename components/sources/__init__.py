@@ -9,6 +9,7 @@ import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -30,6 +31,8 @@ class Request:
     """The part of `ingest.source` behind the colon."""
     path: str | None
     """`ingest.path` as written: a path, or an address like s3://bucket/prefix."""
+    stop: Event = field(default_factory=Event, compare=False)
+    """Set when a sync is called off; a save that takes long looks at it and raises CancelledError."""
 
     @property
     def folder(self) -> Path:
@@ -121,6 +124,18 @@ class Source:
     """Names allowed behind the colon; empty where the source is a single data set."""
     recognises: Callable[[Path], bool] = lambda folder: False  # noqa: ARG005
     """Whether a folder holds this source's kind of files; asked where the user names a place and no format (s3)."""
+
+
+def refuse_escape(path: Path, folder: Path) -> None:
+    """Check that a file found in a folder lies in it, whatever links are on the way.
+
+    Raises:
+        UserError: it is a link that leaves the folder, or is no file.
+    """
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise UserError(str(path), f"is a link that leaves {folder}", "put the file itself there")
+    if not path.is_file():
+        raise UserError(str(path), "is no file (a link to a folder or to nothing)", "put the files themselves there")
 
 
 def known() -> list[str]:

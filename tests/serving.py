@@ -1,0 +1,48 @@
+"""For tests of registered models: a real `mlflow models serve`, and a client."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from conftest import environment
+
+
+@contextmanager
+def serving(model: Path, log: Path) -> Iterator[str]:
+    """Address that answers for an MLflow model; the server is gone in the end."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", str(model), "--env-manager", "local"]
+    command += ["--host", "127.0.0.1", "--port", address.partition(":")[2]]
+    with log.open("w") as stream:
+        process = subprocess.Popen(command, env=environment(), stdout=stream, stderr=stream, start_new_session=True)
+    try:
+        for _ in range(600):
+            assert process.poll() is None, log.read_text()
+            try:
+                urllib.request.urlopen(f"http://{address}/ping", timeout=5).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        yield f"http://{address}/invocations"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)  # its own session: the server and its workers, nothing else
+        process.wait()
+
+
+def ask(url: str, body: dict[str, Any]) -> Any:
+    """What the server predicts."""
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers)  # noqa: S310 - loopback
+    with urllib.request.urlopen(request, timeout=30) as reply:  # noqa: S310 - loopback
+        return json.load(reply)["predictions"]
