@@ -18,6 +18,7 @@ from sklearn import decomposition
 from components.data.batches import VALUES, batch_of
 from components.data.item import Item
 from components.exporting import parity
+from components.layers import principal
 from components.models import pca
 from components.reporting import pictures
 from components.scoring.conformal import Calibration
@@ -27,7 +28,7 @@ from components.scoring.score import raw_batches, reconstruct, score_records
 
 @pytest.mark.parametrize("latent_dim", [1, 8, 24])
 def test_pca_of_wide_records_is_scikit_learns(monkeypatch: pytest.MonkeyPatch, latent_dim: int) -> None:
-    monkeypatch.setattr(pca, "WIDEST_COVARIANCE", 100)
+    monkeypatch.setattr(principal, "WIDEST_COVARIANCE", 100)
     generator = np.random.default_rng(0)
     spread = 1 / np.sqrt(1 + np.arange(200))  # variances that fall as slowly as those of pictures
     x = (generator.normal(size=(2000, 200)) * spread) @ np.linalg.qr(generator.normal(size=(200, 200)))[0] + 3
