@@ -20,6 +20,7 @@ from components.params.train import Params as TrainParams
 from components.runtime.errors import UserError
 from components.train import _loss
 from components.training.checkpoint import Checkpoints
+from components.training.records import InMemory
 from components.training.trainer import Trainer
 
 ROW = Item((12,), False)
@@ -86,7 +87,7 @@ def test_too_few_records_for_a_preparation_are_the_users_to_mend(tmp_path: Path)
     subject = trainer(build("hybrid", pca_components=12))
     message = r"variants\.x: PCA with 12 components needs more than 9 training records; choose a smaller code"
     with pytest.raises(UserError, match=message):
-        subject.fit(RECORDS[:9], RECORDS[9:20], Checkpoints("x", "key", tmp_path), lambda _: None)
+        subject.fit(InMemory(RECORDS[:9]), InMemory(RECORDS[9:20]), Checkpoints("x", "key", tmp_path), lambda _: None)
 
 
 def test_a_loss_that_a_model_does_not_have_is_refused() -> None:
@@ -124,17 +125,22 @@ def test_a_run_broken_off_is_not_prepared_twice_and_ends_with_the_same_weights(
     name: str, base: str | None, tmp_path: Path
 ) -> None:
     undisturbed = trainer(build(name, base))
-    expected = undisturbed.fit(RECORDS[:250], RECORDS[250:], Checkpoints("x", "key", tmp_path / "a"), lambda _: None)
+    expected = undisturbed.fit(
+        InMemory(RECORDS[:250]), InMemory(RECORDS[250:]), Checkpoints("x", "key", tmp_path / "a"), lambda _: None
+    )
 
     def break_off(epoch: Any) -> None:
         raise KeyboardInterrupt
 
     checkpoints = Checkpoints("x", "key", tmp_path / "b")
     with pytest.raises(KeyboardInterrupt):
-        trainer(build(name, base)).fit(RECORDS[:250], RECORDS[250:], checkpoints, break_off)
+        trainer(build(name, base)).fit(InMemory(RECORDS[:250]), InMemory(RECORDS[250:]), checkpoints, break_off)
     resumed = trainer(build(name, base))
     resumed.network.prepare_for = None  # type: ignore[assignment, method-assign]
-    assert resumed.fit(RECORDS[:250], RECORDS[250:], checkpoints, lambda _: None).history == expected.history
+    assert (
+        resumed.fit(InMemory(RECORDS[:250]), InMemory(RECORDS[250:]), checkpoints, lambda _: None).history
+        == expected.history
+    )
     for key, tensor in resumed.network.state_dict().items():
         assert torch.equal(tensor, undisturbed.network.state_dict()[key]), key
 
