@@ -112,15 +112,17 @@ def _errors(model: "Autoencoder", scale: "nn.Module", records: "np.ndarray") -> 
     import numpy as np
     import torch
 
+    from components.objectives import LOSSES
     from components.scoring.metrics import record_errors
     from components.scoring.score import reconstruct, reconstruction_error
 
     # arrays have no declared range; the one they have here serves every model alike
     peak = 1.0 if model.item.unit_range else float(np.ptp(scale(torch.from_numpy(records)).numpy()))
+    probabilities = LOSSES[model.loss].probabilities
     parts = [
         {
             "mse": reconstruction_error(batch.x, batch.x_hat).numpy(),
-            **record_errors(batch.x.flatten(1).numpy(), batch.x_hat.flatten(1).numpy(), peak, model.loss == "bce"),
+            **record_errors(batch.x.flatten(1).numpy(), batch.x_hat.flatten(1).numpy(), peak, probabilities),
         }
         for batch in reconstruct(model, scale, records)
     ]

@@ -25,8 +25,7 @@ from components.runtime.process import device, die_with_parent, fits, make_deter
 if TYPE_CHECKING:
     from torch import nn
 
-    from components.data.splits import Manifest
-    from components.models import Autoencoder, Loss
+    from components.models import Autoencoder
     from components.training.trainer import Epoch, Row
 
 FIT_BATCH = 4096
@@ -44,6 +43,7 @@ def train(variant: str, seed: int, log: Callable[["Epoch"], None], out: Path = A
     from components.data.scaling import Scale
     from components.data.splits import load_manifest
     from components.models import Blueprint, find
+    from components.objectives import choose, file_digest, load_distance
     from components.training.checkpoint import Checkpoints
     from components.training.fit_report import fit_report
     from components.training.precision import resolve_precision
@@ -54,7 +54,9 @@ def train(variant: str, seed: int, log: Callable[["Epoch"], None], out: Path = A
     parts = {part: resolved[part] for part in ("model", "params", "base", "base_params")}
     closed_form = find(resolved["model"]).closed_form
     # a closed form minimises the squared error, whatever the networks beside it are trained on
-    blueprint = Blueprint(**parts, item=manifest.item, loss="mse" if closed_form else _loss(params, manifest, where))
+    blueprint = Blueprint(
+        **parts, item=manifest.item, loss="mse" if closed_form else choose(params.loss, manifest.item, where)
+    )
     config: dict[str, Any] = {
         "variant": variant,
         "seed": seed,
@@ -65,6 +67,8 @@ def train(variant: str, seed: int, log: Callable[["Epoch"], None], out: Path = A
     }
     torch.manual_seed(seed)
     network, scale = blueprint.build(where), Scale(manifest)
+    network.distance = load_distance(blueprint.loss, params.perceptual_weights, device(), where)
+    config |= file_digest(blueprint.loss, params.perceptual_weights)
     checkpoints = Checkpoints(variant, _run_key(config, resolved["files"]))
     if closed_form:
         _fit_closed_form(network, scale, where)
@@ -89,18 +93,6 @@ def train(variant: str, seed: int, log: Callable[["Epoch"], None], out: Path = A
         _write_history(folder / "history.csv", history)
     checkpoints.remove()
     return config
-
-
-def _loss(params: Params, manifest: "Manifest", where: str) -> "Loss":
-    if params.loss == "bce" and not manifest.item.unit_range:
-        raise UserError(
-            f"{where}.loss", "'bce' needs values in 0..1, arrays and tables are standardised", "use mse or auto"
-        )
-    if params.loss != "auto":
-        return params.loss
-    if manifest.item.groups:
-        return "mixed"
-    return "bce" if manifest.item.unit_range else "mse"
 
 
 def _fit_by_steps(
@@ -153,7 +145,7 @@ def _run_key(config: dict[str, Any], model_files: dict[str, str]) -> str:
     """Digest of all that decides the weights: config, data, code, libraries and the kind of device."""
     import torch
 
-    folders = ("data", "runtime", "scoring", "training")
+    folders = ("data", "objectives", "runtime", "scoring", "training")
     code = [path for folder in folders for path in sorted(Path("components", folder).glob("*.py"))]
     files = [Path("components/train.py"), Path("components/models/__init__.py"), *code, Path("requirements.lock")]
     digests = {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

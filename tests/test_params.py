@@ -65,6 +65,11 @@ WRONG = [
     ("variants.new", {"model": "vanilla", "base": "conv"}, "variants.new: unknown key 'base'"),
     ("variants.new", {"model": "denoising", "base": "pca"}, "variants.new.base: 'pca' cannot be wrapped; use conv"),
     ("variants.new", {"model": "denoising", "base": "cnov"}, "variants.new.base: unknown model 'cnov'; did you mean"),
+    (
+        "variants.new",
+        {"model": "vanilla", "loss": "mae"},
+        "variants.new.loss: must be auto, mse, bce, l1, huber, ssim, ",
+    ),
     ("variants.Neu", {"model": "vanilla"}, "variants.Neu: a name is lower-case letters"),
     ("compare.winner", "luck", "compare.winner: must be 'mse_ratio_to_pca' or 'auroc', got 'luck'"),
     ("compare.gates.min_auroc", 2, "compare.gates.min_auroc: must be less than or equal to 1, got 2"),

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from components.params import Section
 
@@ -26,10 +26,22 @@ class Params(Section):
     """Largest norm of the gradient over all weights; larger ones are scaled down."""
     patience: int = Field(0, ge=0)
     """Epochs without a better validation loss before training stops; 0 never stops early."""
-    loss: Literal["auto", "mse", "bce"] = "auto"
-    """Reconstruction term; auto is bce for images (scaled to 0..1), mse for arrays, and for tables mse of
-    numbers with cross-entropy of categories."""
+    loss: str = "auto"
+    """Reconstruction term, one of `components.objectives.LOSSES`; auto is bce for images (scaled to 0..1), mse for
+    arrays, and for tables mse of numbers with cross-entropy of categories (mixed)."""
+    perceptual_weights: str | None = None
+    """Of loss perceptual: a file with torchvision's vgg16 weights. Its content enters the digest of a run, but DVC does
+    not follow it: other weights need another name."""
     precision: Literal["auto", "float32", "bf16"] = "auto"
     """auto is bf16 autocast where the hardware has it natively, float32 elsewhere; the choice stands in config.json."""
     compile: bool = False
     """torch.compile: pays on long runs only, the first step takes a minute."""
+
+    @field_validator("loss")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        from components.objectives import LOSSES  # imports torch, and threads are set before that
+
+        if name != "auto" and name not in LOSSES:
+            raise ValueError(f"must be auto, {', '.join(LOSSES)}")
+        return name
