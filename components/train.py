@@ -38,14 +38,13 @@ def train(variant: str, seed: int, log: Callable[["Epoch"], None], out: Path = A
     Raises:
         UserError: the variant is not resolved, does not suit the data, or training diverges.
     """
-    import torch
-
     from components.data.scaling import Scale
     from components.data.splits import load_manifest
     from components.models import Blueprint, find
     from components.objectives import choose, file_digest, load_distance
     from components.training.checkpoint import Checkpoints
     from components.training.fit_report import fit_report
+    from components.training.initial import build
     from components.training.precision import resolve_precision
     from components.training.weights import CONFIG, MODEL, PCA_TWIN, pca_blueprint, save_weights
 
@@ -65,8 +64,7 @@ def train(variant: str, seed: int, log: Callable[["Epoch"], None], out: Path = A
         "data_digest": _digest(manifest.digests),
         **dataclasses.asdict(blueprint),
     }
-    torch.manual_seed(seed)
-    network, scale = blueprint.build(where), Scale(manifest)
+    network, scale = build(blueprint, params.init, seed, where), Scale(manifest)
     network.distance = load_distance(blueprint.loss, params.perceptual_weights, device(), where)
     config |= file_digest(blueprint.loss, params.perceptual_weights)
     checkpoints = Checkpoints(variant, _run_key(config, resolved["files"]))
@@ -77,8 +75,7 @@ def train(variant: str, seed: int, log: Callable[["Epoch"], None], out: Path = A
         history, config["best_epoch"] = _fit_by_steps(network, scale, params, config, checkpoints, log)
         twin = pca_blueprint(blueprint.item, blueprint.params["latent_dim"]).build()
         _fit_closed_form(twin, scale, where)
-        torch.manual_seed(seed)
-        untrained = blueprint.build(where)
+        untrained = build(blueprint, params.init, seed, where)
     fit = fit_report(network.cpu().eval(), twin, untrained, scale.cpu(), seed)
     if closed_form:
         loss = fit["validation_mse"] or 0.0

@@ -25,7 +25,7 @@ from components.runtime.outputs import read_json
 from components.train import _run_key
 from components.training import precision
 from components.training.checkpoint import Checkpoints
-from components.training.schedules import SCHEDULES
+from components.training.schedules import SCHEDULES, Now
 from components.training.trainer import Trainer, add_sums
 from components.training.weights import load_model, load_pca, load_untrained
 
@@ -139,7 +139,7 @@ def test_one_cycle_is_torchs() -> None:
     reference = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1.0, total_steps=1001)
     for step in range(1000):
         expected = optimizer.param_groups[0]["lr"]
-        assert SCHEDULES["one_cycle"](step / 1000) == pytest.approx(expected, abs=5e-3)
+        assert SCHEDULES["one_cycle"](Now(step / 1000, Params())) == pytest.approx(expected, abs=5e-3)
         optimizer.step()
         reference.step()
 
