@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import nn
 
+    from components.diagnosing import Finding
     from components.models import Autoencoder
     from components.scoring.conformal import Calibration
-    from components.scoring.diagnosis import Finding
     from components.scoring.judged import Judged
 
 Metrics = dict[str, float]
@@ -49,8 +49,9 @@ def evaluate(trained: Path, calibrated: Path, prepared: Path, params: Params, se
 
     from components.data.scaling import Scale
     from components.data.splits import load_anomalous, load_labels, load_manifest, load_records
+    from components.diagnosing import diagnose
+    from components.diagnosing.tested import CHECKS, Findings
     from components.scoring.conformal import Calibration
-    from components.scoring.diagnosis import Findings, diagnose
     from components.scoring.judged import Judged
     from components.scoring.metrics import exact_rate, mean_ratio, ranking
     from components.scoring.score import score_records
@@ -103,7 +104,7 @@ def evaluate(trained: Path, calibrated: Path, prepared: Path, params: Params, se
     return Evaluation(
         Judged(model, scale, calibration, records, classes, anomalous, ours),
         metrics,
-        diagnose(Findings(metrics, fit["weight_change"], ours.scores, distinct)),
+        diagnose(CHECKS, Findings(metrics, fit["weight_change"], ours.scores, distinct)),
     )
 
 

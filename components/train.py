@@ -1,7 +1,8 @@
 """Stage `train`: fit one variant's network, and PCA at the same code size beside it.
 
 In:   artifacts/resolve/V.json, artifacts/prepare/{train,validation}.npy and manifest.json
-Out:  artifacts/train/V/ — model.safetensors, pca.safetensors, config.json, history.csv, fit.json
+Out:  artifacts/train/V/ — model.safetensors, pca.safetensors, config.json, history.csv, fit.json,
+      diagnosis.json
 Run:  python -m components.train V
 
 Killed and started again, it goes on from its last complete epoch (`.work/train/V/`) to the same weights.
@@ -40,6 +41,7 @@ def train(variant: str, seed: int, log: Callable[["Epoch"], None], out: Path = A
     """
     from components.data.scaling import Scale
     from components.data.splits import load_manifest
+    from components.diagnosing.trained import diagnose_training
     from components.models import Blueprint, find
     from components.objectives import choose, file_digest, load_distance
     from components.training.checkpoint import Checkpoints
@@ -80,6 +82,7 @@ def train(variant: str, seed: int, log: Callable[["Epoch"], None], out: Path = A
     if closed_form:
         loss = fit["validation_mse"] or 0.0
         history = [{"epoch": 0.0, "learning_rate": 0.0, "gradient_norm": 0.0, "validation_loss": loss}]
+    findings = diagnose_training(network, scale, history, fit, config)
     config["parameters"] = sum(tensor.numel() for tensor in network.state_dict().values())
     config["epochs_run"] = len(history)
     with complete_dir(out / variant) as folder:
@@ -87,6 +90,7 @@ def train(variant: str, seed: int, log: Callable[["Epoch"], None], out: Path = A
         save_weights(twin, folder / PCA_TWIN)
         write_json(folder / CONFIG, config)
         write_json(folder / "fit.json", fit)
+        write_json(folder / "diagnosis.json", [dataclasses.asdict(finding) for finding in findings])
         _write_history(folder / "history.csv", history)
     checkpoints.remove()
     return config

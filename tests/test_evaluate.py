@@ -21,6 +21,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from components.data.item import Item
 from components.data.splits import load_anomalous, load_manifest, load_records
+from components.diagnosing import diagnose
+from components.diagnosing.tested import CHECKS, Findings
 from components.evaluate import Evaluation, evaluate
 from components.models import ModelParams
 from components.models.pca import PCA
@@ -29,7 +31,6 @@ from components.reporting import plots
 from components.reporting.pictures import draw
 from components.runtime.errors import UserError
 from components.scoring.conformal import Calibration
-from components.scoring.diagnosis import CHECKS, Findings, diagnose
 from components.scoring.judged import Judged
 from components.scoring.score import score_records
 from components.training.weights import MODEL, load_config, load_untrained, save_weights
@@ -212,8 +213,8 @@ def with_scores(*scores: float) -> Callable[[Findings], Findings]:
     ],
 )  # fmt: skip
 def test_each_check_finds_its_own_fault(code: str, verdict: str, doctored: Callable[[Findings], Findings]) -> None:
-    assert {finding.verdict for finding in diagnose(healthy())} == {"ok"}
-    found = {finding.code: finding for finding in diagnose(doctored(healthy()))}
+    assert {finding.verdict for finding in diagnose(CHECKS, healthy())} == {"ok"}
+    found = {finding.code: finding for finding in diagnose(CHECKS, doctored(healthy()))}
     assert found[code].verdict == verdict
     assert (found[code].value is None) == (verdict == "not_applicable")
 

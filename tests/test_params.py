@@ -38,7 +38,7 @@ WRONG = [
     ("train.epochs", "many", "train.epochs: must be integer, got 'many'"),
     ("train.epochs", 2.5, "train.epochs: must be integer"),
     ("train.learning_rate", float("nan"), "train.learning_rate: must be a finite number, got nan"),
-    ("train.optimizer", "adma", "train.optimizer: must be 'adam' or 'adamw', got 'adma'"),
+    ("train.optimizer", "adma", "train.optimizer: must be 'adam', 'adamw' or 'sgd', got 'adma'"),
     ("seed", -1, "seed: must be greater than or equal to 0, got -1"),
     ("seed", ..., "seed: is missing; add it to params.yaml"),
     ("threads", ..., "threads: is missing; add it to params.yaml"),
