@@ -4,6 +4,8 @@ In:   artifacts/resolve/V.json, artifacts/prepare/{train,validation}.npy and man
 Out:  artifacts/train/V/ — model.safetensors, pca.safetensors, config.json, history.csv, fit.json,
       diagnosis.json
 Run:  python -m components.train V
+      python -m components.train V --probe          suggests a learning rate
+      python -m components.train --probe-machine    suggests precision, compile and threads
 
 Killed and started again, it goes on from its last complete epoch (`.work/train/V/`) to the same weights.
 """
@@ -11,6 +13,7 @@ Killed and started again, it goes on from its last complete epoch (`.work/train/
 import csv
 import dataclasses
 import hashlib
+import importlib
 import json
 import sys
 from collections.abc import Callable
@@ -20,13 +23,14 @@ from typing import TYPE_CHECKING, Any
 from components.params import load_globals
 from components.params.train import Params
 from components.runtime.errors import UserError, run_main
-from components.runtime.outputs import ARTIFACTS, complete_dir, read_json, write_json
+from components.runtime.outputs import ARTIFACTS, WORK, complete_dir, read_json, write_json
 from components.runtime.process import device, die_with_parent, fits, make_deterministic, set_threads, variant_argument
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from components.models import Autoencoder
+    from components.data.splits import Manifest
+    from components.models import Autoencoder, Blueprint
     from components.training.trainer import Epoch, Row
 
 FIT_BATCH = 4096
@@ -40,24 +44,17 @@ def train(variant: str, seed: int, log: Callable[["Epoch"], None], out: Path = A
         UserError: the variant is not resolved, does not suit the data, or training diverges.
     """
     from components.data.scaling import Scale
-    from components.data.splits import load_manifest
     from components.diagnosing.trained import diagnose_training
-    from components.models import Blueprint, find
-    from components.objectives import choose, file_digest, load_distance
+    from components.models import find
+    from components.objectives import file_digest, load_distance
     from components.training.checkpoint import Checkpoints
     from components.training.fit_report import fit_report
     from components.training.initial import build
     from components.training.precision import resolve_precision
     from components.training.weights import CONFIG, MODEL, PCA_TWIN, pca_blueprint, save_weights
 
-    resolved = read_json(ARTIFACTS / "resolve" / f"{variant}.json", "resolve")
-    params, manifest, where = Params.model_validate(resolved["train"] or {}), load_manifest(), f"variants.{variant}"
-    parts = {part: resolved[part] for part in ("model", "params", "base", "base_params")}
-    closed_form = find(resolved["model"]).closed_form
-    # a closed form minimises the squared error, whatever the networks beside it are trained on
-    blueprint = Blueprint(
-        **parts, item=manifest.item, loss="mse" if closed_form else choose(params.loss, manifest.item, where)
-    )
+    resolved, params, manifest, blueprint = _plan(variant)
+    closed_form, where = find(blueprint.model).closed_form, f"variants.{variant}"
     config: dict[str, Any] = {
         "variant": variant,
         "seed": seed,
@@ -94,6 +91,21 @@ def train(variant: str, seed: int, log: Callable[["Epoch"], None], out: Path = A
         _write_history(folder / "history.csv", history)
     checkpoints.remove()
     return config
+
+
+def _plan(variant: str) -> tuple[dict[str, Any], Params, "Manifest", "Blueprint"]:
+    """What resolve and prepare say about a variant, and the network that follows from it."""
+    from components.data.splits import load_manifest
+    from components.models import Blueprint, find
+    from components.objectives import choose
+
+    resolved = read_json(ARTIFACTS / "resolve" / f"{variant}.json", "resolve")
+    params, manifest = Params.model_validate(resolved["train"] or {}), load_manifest()
+    parts = {part: resolved[part] for part in ("model", "params", "base", "base_params")}
+    # a closed form minimises the squared error, whatever the networks beside it are trained on
+    closed_form = find(resolved["model"]).closed_form
+    loss = "mse" if closed_form else choose(params.loss, manifest.item, f"variants.{variant}")
+    return resolved, params, manifest, Blueprint(**parts, item=manifest.item, loss=loss)
 
 
 def _fit_by_steps(
@@ -157,13 +169,55 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
+def probe(variant: str, seed: int, out: Path = WORK / "probe") -> str:
+    """Look for a learning rate; write a table and a picture to `.work/probe/V/` and return what they say.
+
+    Raises:
+        UserError: the variant is not resolved, does not suit the data or has no learning rate.
+    """
+    import numpy as np
+    import torch
+
+    from components.data.scaling import Scale
+    from components.data.splits import load_records
+    from components.models import find
+    from components.objectives import load_distance
+    from components.training.initial import build
+    from components.training.precision import resolve_precision
+    from components.training.trainer import Trainer
+
+    _, params, manifest, blueprint = _plan(variant)
+    where, on = f"variants.{variant}", device()
+    if find(blueprint.model).closed_form:
+        raise UserError(
+            where, f"'{blueprint.model}' is fitted in closed form", "probe a variant that is trained by steps"
+        )
+    network = build(blueprint, params.init, seed, where).to(on)
+    network.distance = load_distance(blueprint.loss, params.perceptual_weights, on, where)
+    precision = resolve_precision(params.precision, on)
+    trainer = Trainer(network, Scale(manifest).to(on), params, seed, precision, where)
+    records = torch.from_numpy(np.array(load_records("train")))
+    found = importlib.import_module("components.probing.learning_rate").probe(trainer, records, out / variant)
+    seen = f"{variant}: {len(found.rates)} steps up to {found.rates[-1]:.2g}, see {out / variant}/rates.svg"
+    if found.suggestion is None:
+        return f"{seen}; the loss never fell: look at the data or try another train.init"
+    return f"{seen}\n{variant}: the loss falls fastest at train.learning_rate {found.suggestion:.2g}"
+
+
 def main() -> None:
-    """Run the stage."""
-    variant = variant_argument()
+    """Run the stage, or a probe, which is found by name: what only people read must make no weights stale."""
+    if sys.argv[1:] == ["--probe-machine"]:
+        print(importlib.import_module("components.probing.machine").probe())
+        return
+    probing = sys.argv[2:] == ["--probe"]
+    variant = variant_argument(sys.argv[1:2] if probing else sys.argv[1:])
     die_with_parent()
     numbers = load_globals()
     set_threads(numbers.threads)
     make_deterministic(numbers.threads)
+    if probing:
+        print(probe(variant, numbers.seed))
+        return
     from components.training.progress import epoch_log
     from components.training.speed import Stopwatch
 

@@ -26,7 +26,7 @@ ANOMALOUS = "#e0701a"
 THIRD = "#159f77"
 FOURTH = "#a86cc9"
 
-_WIDTH = 5.6  # inches; narrow, so that text stays legible when a phone shrinks the picture
+WIDTH = 5.6  # inches; narrow, so that text stays legible when a phone shrinks the picture
 _PER_ROW = 5
 _MOST_POINTS = 1500  # of a scatter; an SVG holds each one as an element
 _MOST_COLUMNS = 24  # of an array, in pictures with a mark per column
@@ -66,7 +66,9 @@ _STYLE = {
 _Args = ParamSpec("_Args")
 
 
-def _styled(draw: Callable[_Args, Figure]) -> Callable[_Args, Figure]:
+def styled(draw: Callable[_Args, Figure]) -> Callable[_Args, Figure]:
+    """Draw in the project's style, whatever the user's matplotlibrc says."""
+
     @functools.wraps(draw)
     def drawn(*args: _Args.args, **kwargs: _Args.kwargs) -> Figure:
         with style.context(["default", _STYLE]):
@@ -85,7 +87,7 @@ def save(figure: Figure, path: Path) -> None:
     path.write_text(re.sub(r' id="([\w-]+)"', lambda found: found[0] if found[1] in used else "", svg))
 
 
-@_styled
+@styled
 def losses(history: Mapping[str, Sequence[float]], best_epoch: int) -> Figure:
     """Losses over epochs, every term of the objective where there are several, and the gradient's norm.
 
@@ -93,7 +95,7 @@ def losses(history: Mapping[str, Sequence[float]], best_epoch: int) -> Figure:
         history: the columns of history.csv.
         best_epoch: row of the epoch whose weights were kept.
     """
-    figure = Figure(figsize=(_WIDTH, 4.0), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 4.0), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     epochs = np.asarray(history["epoch"]) + 1  # people count from one
     train, validation = np.asarray(history["train_loss"]), np.asarray(history["validation_loss"])
@@ -106,7 +108,7 @@ def losses(history: Mapping[str, Sequence[float]], best_epoch: int) -> Figure:
     best = f"best: epoch {epochs[best_epoch]:.0f}"
     above.plot(epochs[best_epoch], validation[best_epoch], "o", color=ANOMALOUS, markersize=6, label=best)
     if min(train.min(), validation.min()) > 0:
-        _log_scale(above, "y")
+        log_scale(above, "y")
     above.set_title("Loss")
     above.legend(loc="upper right")
     below.plot(epochs, history["gradient_norm"], color=THIRD, linewidth=1.1)
@@ -114,14 +116,14 @@ def losses(history: Mapping[str, Sequence[float]], best_epoch: int) -> Figure:
     below.set_xlabel("epoch")
     below.xaxis.set_major_locator(MaxNLocator(integer=True))
     if min(history["gradient_norm"]) > 0:
-        _log_scale(below, "y")
+        log_scale(below, "y")
     for axes in (above, below):
         axes.grid(axis="y")
         axes.margins(x=0.02)
     return figure
 
 
-@_styled
+@styled
 def errors(kinds: Mapping[str, np.ndarray], threshold: float) -> Figure:
     """Histogram of scores with the threshold, each kind as shares of its own number.
 
@@ -129,7 +131,7 @@ def errors(kinds: Mapping[str, np.ndarray], threshold: float) -> Figure:
         kinds: label, then scores (record,); the first kind is the normal one.
         threshold: scores above it are alarms.
     """
-    figure = Figure(figsize=(_WIDTH, 3.2), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
     axes = figure.subplots()
     finite = {label: scores[np.isfinite(scores)] for label, scores in kinds.items()}
     positive = np.concatenate([[threshold], *finite.values()])
@@ -141,7 +143,7 @@ def errors(kinds: Mapping[str, np.ndarray], threshold: float) -> Figure:
         heights, _ = np.histogram(np.maximum(scores, smallest), bins, weights=share)
         axes.stairs(heights, bins, fill=True, color=colour, alpha=0.35)
         axes.stairs(heights, bins, color=colour, linewidth=1.3, label=label)
-    _log_scale(axes, "x")
+    log_scale(axes, "x")
     axes.set_ylim(0, axes.get_ylim()[1] * 1.3)  # room for the legend
     axes.axvline(threshold, ymax=0.8, color=INK, linewidth=1.4, dashes=(4, 2))
     text = {"xycoords": axes.get_xaxis_transform(), "textcoords": "offset points", "fontsize": 9}
@@ -154,13 +156,13 @@ def errors(kinds: Mapping[str, np.ndarray], threshold: float) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def codes(points: np.ndarray, axis_names: tuple[str, str], classes: Sequence[str], anomalous: np.ndarray) -> Figure:
     """Records in two dimensions, with the name of each class at its median.
 
     Shapes: points (record, 2), classes (record,) names, anomalous (record,) bool.
     """
-    figure = Figure(figsize=(_WIDTH, 4.4), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 4.4), layout="constrained")
     axes = figure.subplots()
     shown = np.arange(0, len(points), -(-len(points) // _MOST_POINTS))
     for kind, colour, marker, name in ((False, NORMAL, "o", "normal"), (True, ANOMALOUS, "^", "anomalous")):
@@ -178,7 +180,7 @@ def codes(points: np.ndarray, axis_names: tuple[str, str], classes: Sequence[str
     return figure
 
 
-@_styled
+@styled
 def images(x: np.ndarray, x_hat: np.ndarray, title: str, captions: Sequence[str], anomalous: Sequence[bool]) -> Figure:
     """Records above their reconstructions above the differences. Shapes: (record, channel, height, width), in 0..1."""
     rows = -(-len(x) // _PER_ROW)
@@ -186,9 +188,9 @@ def images(x: np.ndarray, x_hat: np.ndarray, title: str, captions: Sequence[str]
     tile = 0.81, 0.81 * min(height / width, 3)  # inches
     left, head, foot = 1.0, 0.42, 0.3
     block = 3 * tile[1] + 0.08 + foot
-    figure = Figure(figsize=(_WIDTH, head + rows * block))
+    figure = Figure(figsize=(WIDTH, head + rows * block))
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, _WIDTH), ylim=(head + rows * block, 0))
+    axes.set(xlim=(0, WIDTH), ylim=(head + rows * block, 0))
     axes.set_axis_off()
     axes.text(0.04, 0.08, title, va="top", fontsize=11, fontweight="bold")
     difference = (x_hat - x).mean(1)
@@ -211,16 +213,16 @@ def images(x: np.ndarray, x_hat: np.ndarray, title: str, captions: Sequence[str]
             for line, name in enumerate(("record", "reconstruction", "difference:\norange too high,\nblue too low")):
                 middle = at_y + line * (tile[1] + 0.04) + tile[1] / 2
                 axes.text(left - 0.08, middle, name, ha="right", va="center", fontsize=8)
-    axes.set(xlim=(0, _WIDTH), ylim=(head + rows * block, 0))
+    axes.set(xlim=(0, WIDTH), ylim=(head + rows * block, 0))
     return figure
 
 
-@_styled
+@styled
 def columns(normal: np.ndarray, anomalous: np.ndarray) -> Figure:
     """Root mean squared error of each column, largest first. Shapes: squared errors (record, column) each."""
     of_normal, of_anomalous = np.sqrt(normal.mean(0)), np.sqrt(anomalous.mean(0)) if len(anomalous) else None
     order = np.argsort(-of_normal, kind="stable")[:_MOST_COLUMNS]
-    figure = Figure(figsize=(_WIDTH, 1.1 + 0.2 * len(order)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 1.1 + 0.2 * len(order)), layout="constrained")
     axes = figure.subplots()
     places = np.arange(len(order))
     if of_anomalous is not None:
@@ -237,10 +239,10 @@ def columns(normal: np.ndarray, anomalous: np.ndarray) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def strips(x: np.ndarray, x_hat: np.ndarray, title: str, captions: Sequence[str], anomalous: Sequence[bool]) -> Figure:
     """One line per record, coloured where its reconstruction differs. Shapes: (record, column) twice."""
-    figure = Figure(figsize=(_WIDTH, 1.2 + 0.26 * len(x)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 1.2 + 0.26 * len(x)), layout="constrained")
     axes = figure.subplots()
     difference = x_hat - x
     # one freak value must not fade all others
@@ -269,7 +271,7 @@ def _signed(difference: np.ndarray, strongest: float) -> np.ndarray:
     return np.round(rgba * 255).astype(np.uint8)
 
 
-def _log_scale(axes: Axes, which: Literal["x", "y"]) -> None:
+def log_scale(axes: Axes, which: Literal["x", "y"]) -> None:
     """A logarithmic axis with plain numbers, at 1-2-5 steps where a label per power of ten would be too few."""
     (axes.set_xscale if which == "x" else axes.set_yscale)("log")
     axis = axes.xaxis if which == "x" else axes.yaxis
