@@ -3,6 +3,7 @@
 References: numpy loops over the definitions, closed forms of SSIM, torchvision's VGG16 with random weights.
 """
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from torchvision.models import vgg16
 
 from components.data.item import Item
 from components.models import Blueprint, find, known
-from components.objectives import LOSSES, choose, load_distance
+from components.objectives import LOSSES, choose, file_digest, load_distance
 from components.objectives.perceptual import _MEAN, _TAPS, Features, as_colour, enlarge
 from components.objectives.ssim import ssim
 from components.runtime.errors import UserError
@@ -162,6 +163,11 @@ def test_the_network_behind_perceptual_enters_no_models_weights(vgg_file: Path) 
     network.distance = load_distance("perceptual", str(vgg_file), CPU, "variants.x")
     assert list(network.state_dict()) == names
     assert network.objective(images(2, 1, 8, 8))["reconstruction"].shape == (2,)
+
+
+def test_the_content_of_the_file_is_noted(vgg_file: Path) -> None:
+    assert file_digest("perceptual", str(vgg_file)) == {"loss_file": hashlib.sha256(vgg_file.read_bytes()).hexdigest()}
+    assert file_digest("mse", str(vgg_file)) == file_digest("bce", None) == {}
 
 
 def test_a_file_that_does_not_serve_is_one_line(tmp_path: Path) -> None:
