@@ -122,7 +122,7 @@ def bucket(s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setenv(name, value)
     yield Bucket(s3_server, f"test-{hashlib.sha256(str(tmp_path).encode()).hexdigest()[:16]}")
     with warnings.catch_warnings():
-        # a sync that a test breaks off leaves boto3's connections to the collector, which would complain in another test
+        # a sync that a test breaks off leaves connections to the collector, which would complain in another
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
 

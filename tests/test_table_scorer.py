@@ -133,8 +133,9 @@ def test_the_cards_lines_run(exported: Path, monkeypatch: pytest.MonkeyPatch, ca
 
 def test_a_proof_of_tables_fails_when_one_contribution_is_off(exported: Path) -> None:
     calibration = Calibration.load(exported / "threshold/v")
-    comparison = parity.Comparison(calibration)
     expected = {"contributions": np.array([[0.5, 0.25], [0.1, 0.2]], np.float32)}
+    comparison = parity.Comparison(calibration, peaks := parity.Peaks())
+    peaks.add(expected)
     comparison.add({"contributions": expected["contributions"] + np.float32([0, 0.01])}, expected)
     assert comparison.faults() == ["contributions differs by up to 0.01"]
 
