@@ -47,6 +47,7 @@ def evaluate(trained: Path, calibrated: Path, prepared: Path, params: Params, se
     """
     import numpy as np
 
+    from components.data.dealing import content_hashes
     from components.data.scaling import Scale
     from components.data.splits import load_anomalous, load_labels, load_manifest, load_records
     from components.scoring.conformal import Calibration
@@ -64,9 +65,8 @@ def evaluate(trained: Path, calibrated: Path, prepared: Path, params: Params, se
 
     ours, theirs = score_records(model, scale, records), score_records(pca, scale, records)
     # a score that is not finite is an alarm and a finding of the diagnosis; it has no place in a mean
-    usable = ~anomalous & np.isfinite(ours.scores)
-    normal_records = records[usable]
-    if not theirs.scores[usable].any():
+    usable = np.flatnonzero(~anomalous & np.isfinite(ours))
+    if not theirs[usable].any():
         raise UserError(
             f"variants.{trained.name}.latent_dim",
             f"PCA with {config['params']['latent_dim']} components leaves no error to compare with",
@@ -76,55 +76,64 @@ def evaluate(trained: Path, calibrated: Path, prepared: Path, params: Params, se
         "latent_dim": config["params"]["latent_dim"],
         "parameters": config["parameters"],
         **{name: value for name, value in fit.items() if name.startswith("validation_mse")},
-        **_errors(model, scale, normal_records),
-        **{f"pca_{name}": value for name, value in _errors(pca, scale, normal_records).items()},
-        **mean_ratio(ours.scores[usable], theirs.scores[usable], params.bootstrap, seed).named("mse_ratio_to_pca"),
-        **_false_alarms(ours.scores[~anomalous], calibration, fit["training_error_p95"]),
-        **_speciality(model, scale, normal_records, seed),
+        **_errors(model, scale, records, usable),
+        **{f"pca_{name}": value for name, value in _errors(pca, scale, records, usable).items()},
+        **mean_ratio(ours[usable], theirs[usable], params.bootstrap, seed).named("mse_ratio_to_pca"),
+        **_false_alarms(ours[~anomalous], calibration, fit["training_error_p95"]),
+        **_speciality(model, scale, records, usable, seed),
     }
     if untrained is not None:
-        metrics["untrained_mse"] = _errors(untrained, scale, normal_records)["mse"]
+        metrics["untrained_mse"] = _errors(untrained, scale, records, usable)["mse"]
     if anomalous.any():
-        caught = calibration.alarms(ours.scores[anomalous])
+        caught = calibration.alarms(ours[anomalous])
         metrics |= {
             "anomalous_records": len(caught),
             **exact_rate(int(caught.sum()), len(caught)).named("detection_rate"),
         }
-        for name, estimate in ranking(ours.scores, anomalous, params.bootstrap, seed).items():
+        for name, estimate in ranking(ours, anomalous, params.bootstrap, seed).items():
             metrics |= estimate.named(name)
-        metrics |= ranking(theirs.scores, anomalous, params.bootstrap, seed)["auroc"].named("pca_auroc")
+        metrics |= ranking(theirs, anomalous, params.bootstrap, seed)["auroc"].named("pca_auroc")
     chosen_on = load_anomalous("selection", manifest, prepared)
     if chosen_on.any() and not chosen_on.all():
-        selection = score_records(model, scale, load_records("selection", prepared)).scores
+        selection = score_records(model, scale, load_records("selection", prepared))
         metrics |= ranking(selection, chosen_on, params.bootstrap, seed)["auroc"].named("selection_auroc")
 
     classes = [manifest.classes[label] if label >= 0 else "" for label in load_labels("test", prepared)]
-    distinct = len({record.tobytes() for record in records})
+    distinct = len(np.unique(content_hashes(records, "distinct"), axis=0))
     return Evaluation(
         Judged(model, scale, calibration, records, classes, anomalous, ours, manifest.columns),
         metrics,
-        diagnose(Findings(metrics, fit["weight_change"], ours.scores, distinct)),
+        diagnose(Findings(metrics, fit["weight_change"], ours, distinct)),
     )
 
 
-def _errors(model: "Autoencoder", scale: "nn.Module", records: "np.ndarray") -> Metrics:
-    """Mean of each error of reconstruction; its squared error is the score's own."""
+def _errors(model: "Autoencoder", scale: "nn.Module", records: "np.ndarray", rows: "np.ndarray") -> Metrics:
+    """Mean of each error of reconstruction over the chosen rows; its squared error is the score's own."""
     import numpy as np
-    import torch
 
     from components.scoring.metrics import record_errors
     from components.scoring.score import reconstruct, reconstruction_error
 
     # arrays have no declared range; the one they have here serves every model alike
-    peak = 1.0 if model.item.unit_range else float(np.ptp(scale(torch.from_numpy(records)).numpy()))
+    peak = 1.0 if model.item.unit_range else _range(scale, records, rows)
     parts = [
         {
             "mse": reconstruction_error(batch.x, batch.x_hat).numpy(),
             **record_errors(batch.x.flatten(1).numpy(), batch.x_hat.flatten(1).numpy(), peak, model.loss == "bce"),
         }
-        for batch in reconstruct(model, scale, records)
+        for batch in reconstruct(model, scale, records, rows)
     ]
     return {name: float(np.concatenate([part[name] for part in parts]).mean(dtype=np.float64)) for name in parts[0]}
+
+
+def _range(scale: "nn.Module", records: "np.ndarray", rows: "np.ndarray") -> float:
+    """Largest minus smallest scaled value."""
+    import torch
+
+    from components.scoring.score import raw_batches
+
+    ends = [torch.stack(torch.aminmax(scale(torch.from_numpy(raw)))) for raw in raw_batches(records, rows)]
+    return float(torch.stack(ends)[:, 1].max() - torch.stack(ends)[:, 0].min())
 
 
 def _false_alarms(scores: "np.ndarray", calibration: "Calibration", training_error_p95: float) -> Metrics:
@@ -148,15 +157,17 @@ def _false_alarms(scores: "np.ndarray", calibration: "Calibration", training_err
     }
 
 
-def _speciality(model: "Autoencoder", scale: "nn.Module", records: "np.ndarray", seed: int) -> Metrics:
-    """Mean of each number that the model itself adds."""
+def _speciality(
+    model: "Autoencoder", scale: "nn.Module", records: "np.ndarray", rows: "np.ndarray", seed: int
+) -> Metrics:
+    """Mean over the chosen rows of each number that the model itself adds."""
     import torch
 
     from components.scoring.score import reconstruct
 
     torch.manual_seed(seed)
     with torch.no_grad():
-        parts = [model.speciality(batch.x) for batch in reconstruct(model, scale, records)]
+        parts = [model.speciality(batch.x) for batch in reconstruct(model, scale, records, rows)]
     return {name: float(torch.cat([part[name] for part in parts]).double().mean()) for name in parts[0]}
 
 

@@ -37,11 +37,11 @@ def calibrate(trained: Path, prepared: Path, params: Params, seed: int) -> "Cali
 
     records = load_records("calibration", prepared)
     require_enough(min(len(records), params.max_n), params.alpha)
+    rows = None
     if len(records) > params.max_n:
-        chosen = np.random.default_rng(seed).choice(len(records), params.max_n, replace=False)
-        records = records[np.sort(chosen)]
-    scored = score_records(load_model(trained), Scale(load_manifest(prepared)), records)
-    return Calibration.fit(scored.scores, params.alpha)
+        rows = np.sort(np.random.default_rng(seed).choice(len(records), params.max_n, replace=False))
+    scores = score_records(load_model(trained), Scale(load_manifest(prepared)), records, rows)
+    return Calibration.fit(scores, params.alpha)
 
 
 def main() -> None:

@@ -23,14 +23,13 @@ from components.runtime.outputs import ARTIFACTS, complete_dir, read_json, write
 from components.runtime.process import device, die_with_parent, fits, make_deterministic, set_threads, variant_argument
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
     from components.data.splits import Manifest
     from components.models import Autoencoder, Loss
+    from components.training.records import Records
     from components.training.trainer import Epoch, Row
-
-FIT_BATCH = 4096
-"""Records per batch of the closed forms."""
 
 
 def train(variant: str, seed: int, log: Callable[["Epoch"], None], out: Path = ARTIFACTS / "train") -> dict[str, Any]:
@@ -112,32 +111,41 @@ def _fit_by_steps(
     log: Callable[["Epoch"], None],
 ) -> tuple[list["Row"], int]:
     """History and best epoch; `network` and `scale` are left on the device."""
-    import numpy as np
-    import torch
-
-    from components.data.splits import load_records
     from components.training.trainer import Trainer
 
     where = device()
     checkpoints.forget_others()
-    splits = [torch.from_numpy(np.array(load_records(split))) for split in ("train", "validation")]
-    if fits(sum(split.nbytes for split in splits), where):
-        splits = [split.to(where) for split in splits]
     name = f"variants.{config['variant']}"
     trainer = Trainer(network.to(where), scale.to(where), params, config["seed"], config["precision"], name)
-    progress = trainer.fit(*splits, checkpoints, log)
+    progress = trainer.fit(*_splits(params.memory_mib << 20, where), checkpoints, log)
     return progress.history, progress.best_epoch
 
 
-def _fit_closed_form(network: "Autoencoder", scale: "nn.Module", where: str) -> None:
+def _splits(memory: int, where: "torch.device") -> list["Records"]:
+    """Train and validation: in memory as far as `memory` bytes hold them, and on the device where it has room."""
+    import numpy as np
     import torch
 
     from components.data.splits import load_records
+    from components.training.records import Blocks, InMemory
 
-    records = load_records("train")
-    starts = range(0, len(records), FIT_BATCH)
+    mapped = [load_records("train"), load_records("validation")]
+    place = where if fits(min(memory, sum(split.nbytes for split in mapped)), where) else torch.device("cpu")
+    splits, held = [], 0
+    for split in mapped:
+        held += split.nbytes
+        # validation is read in its order, so where it lies changes no result
+        whole = held <= memory
+        splits.append(InMemory(torch.from_numpy(np.array(split)).to(place)) if whole else Blocks(split, memory, place))
+    return splits
+
+
+def _fit_closed_form(network: "Autoencoder", scale: "nn.Module", where: str) -> None:
+    from components.data.splits import load_records
+    from components.training.records import ScaledBatches
+
     try:
-        network.fit(scale.cpu()(torch.tensor(records[start : start + FIT_BATCH])) for start in starts)
+        network.fit(ScaledBatches(load_records("train"), scale.cpu()))
     except ValueError as error:
         raise UserError(f"{where}.latent_dim", str(error), "choose a smaller code or add records") from None
 

@@ -156,10 +156,10 @@ def test_rows_have_pictures_too_even_with_a_code_of_one_number(tmp_path: Path) -
     model, raw = PCA(Item((5,), unit_range=False), ModelParams(latent_dim=1)), torch.nn.Identity()
     model.fit([torch.from_numpy(records.copy())])
     records[0] = 1e30  # its square is infinite in float32
-    scored = score_records(model, raw, records)
-    calibration = Calibration.fit(scored.scores[1:41], 0.05)
+    scores = score_records(model, raw, records)
+    calibration = Calibration.fit(scores[1:41], 0.05)
     labels = np.arange(80) >= 70
-    judged = Judged(model, raw, calibration, records, ["a rather long class"] * 80, labels, scored)
+    judged = Judged(model, raw, calibration, records, ["a rather long class"] * 80, labels, scores)
     draw(judged, tmp_path / "no history", None, 4, tmp_path / "plots")
     found = {path.stem: path.read_text() for path in (tmp_path / "plots").iterdir()}
     assert sorted(found) == ["anomalies", "codes", "errors", "reconstructions"]

@@ -70,7 +70,7 @@ def make_artifacts(root: Path, model: str, kind: str, base: str | None = None, l
     item = {"shape": shape, "unit_range": kind == "image", "groups": []}
     config = {"model": model, "params": sizes, "base": base, "base_params": blueprint.base_params, "item": item}
     write_json(artifacts / "train/v/config.json", {**config, "loss": loss, "data_digest": "0" * 64})
-    scores = score_records(network, scale, draw(kind, shape, 40, seed=3)).scores
+    scores = score_records(network, scale, draw(kind, shape, 40, seed=3))
     Calibration.fit(scores, 0.1).save(artifacts / "threshold/v")
     metrics = {"mse": 0.1, "false_alarm_rate": 0.08, "false_alarm_low": 0.04, "false_alarm_high": 0.13}
     write_json(artifacts / "evaluate/v/metrics.json", metrics)

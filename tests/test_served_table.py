@@ -22,6 +22,7 @@ from serving import ask, serving
 from components.data.splits import load_manifest
 from components.export import export
 from components.params.export import Params
+from components.preparing.cells import canonical, tidy
 from components.publishing.runs import _schema
 from components.publishing.version import write_model
 
@@ -140,6 +141,34 @@ def test_every_spelling_of_a_cell(
     frame[name] = pd.Series(cells, dtype=object)
     rows[name] = canonical
     agree(model.predict(frame), expected(saved, rows))
+
+
+CELLS = {
+    "numeric": ["1", "-2.5e3", " 7 ", "1_000", "ten", "1e400", "NA", "+4", "0x10", "1,5", "nan", ".5", "5."],
+    "date": ["2021-03-04", "2021-03-04T05:06", "2021-03-04 05:06:07.5", "2021-03-04T05:06:07Z", "20210304", "?", "2021",
+             "2021-03-04T05:06:07+02:00", "04.03.2021", "2021-13-01", "2021-03-04 05:06:07.123456789"],
+    "boolean": ["TRUE", "yes", "n", "0", "1", "2", "None", " F "],
+    "categorical": ["Bern", " Bern", "NULL", "8001", ""],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_text_is_read_as_prepare_reads_it(saved: Path, kind: str) -> None:
+    script = mlflow.pyfunc.load_model(saved).unwrap_python_model()
+    (converter,) = (converter for converter in script.converters if converter.kind == kind)
+    for text in CELLS[kind]:
+        tidied = tidy(pd.Series([text], dtype="str"))
+        (value,) = canonical(tidied, kind, "2020-01-01")
+        unread = (
+            tidied[0] != ""
+            and kind != "categorical"
+            and (value == "" or (kind != "boolean" and not np.isfinite(value)))
+        )
+        if unread:
+            with pytest.raises(mlflow.MlflowException, match="expected"):
+                converter.convert(pd.Series([text], dtype=object))
+        else:
+            np.testing.assert_array_equal(converter.convert(pd.Series([text], dtype=object)), [value], text)
 
 
 def test_levels_that_are_numbers_or_truths_are_recognised(saved: Path) -> None:

@@ -20,9 +20,12 @@ from components.data.item import Item
 from components.data.splits import Manifest, Scaling, load_manifest
 from components.export import export
 from components.exporting import onnx_files, parity
+from components.exporting.scorer import OUTPUTS
 from components.exporting.table_intake import TableIntake
 from components.models import find
 from components.params.export import Params
+from components.preparing.plans import plan
+from components.preparing.preprocess import convert, fit_transformer
 from components.runtime.errors import UserError
 from components.runtime.outputs import write_json
 from components.scoring.conformal import Calibration
@@ -141,11 +144,16 @@ def test_mistakes_are_named(exported: Path, tmp_path: Path) -> None:
     calibration = Calibration.load(exported / "threshold/v")
     with pytest.raises(UserError, match=r"preprocess\.onnx: is missing; run `dvc repro prepare` first"):
         TableIntake(manifest, tmp_path, model, calibration).graphs(20)
-    write_preprocess(tmp_path / "preprocess.onnx", [Column("score", "numeric", 0, 2, []), *COLUMNS[1:]])
-    with pytest.raises(UserError, match="column 'score' has the name of an output of the scorer; rename it"):
-        TableIntake(manifest, tmp_path, model, calibration).graphs(20)
+    write_preprocess(tmp_path / "preprocess.onnx")
     with pytest.raises(UserError, match=r"export\.opset: is 18, and preprocess\.onnx is written for 20; set export"):
         TableIntake(manifest, tmp_path, model, calibration).graphs(18)
+
+
+@pytest.mark.parametrize("name", [*OUTPUTS, "contributions", "contribution.age", "features"])
+def test_prepare_refuses_a_column_with_the_name_of_an_output(name: str) -> None:
+    plans = [plan(pd.Series(["1", "2", "4"], name=name, dtype="str"), "numeric", 1)]
+    with pytest.raises(UserError, match=f"column '{name}' has a name that the exported files need themselves; rename"):
+        convert(plans, fit_transformer(plans, {name: np.float32([1, 2, 4])}, "standard"))
 
 
 def test_two_hundred_columns_export(tmp_path: Path) -> None:

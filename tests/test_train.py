@@ -25,6 +25,7 @@ from components.runtime.outputs import read_json
 from components.train import _run_key
 from components.training import precision
 from components.training.checkpoint import Checkpoints
+from components.training.records import InMemory
 from components.training.schedules import SCHEDULES
 from components.training.trainer import Trainer, add_sums
 from components.training.weights import load_model, load_pca, load_untrained
@@ -57,7 +58,7 @@ def trainer(model: str = "vanilla", **params: Any) -> Trainer:
 
 def fit(subject: Trainer, folder: Path, log: Callable[..., None] = lambda _: None) -> Any:
     data = blobs()
-    return subject.fit(data[:160], data[160:], Checkpoints("x", "key", folder), log)
+    return subject.fit(InMemory(data[:160]), InMemory(data[160:]), Checkpoints("x", "key", folder), log)
 
 
 @pytest.mark.parametrize("model", [name for name in known() if name != "pca"])

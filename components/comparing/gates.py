@@ -85,7 +85,10 @@ def _false_alarm_rate(metrics: dict[str, Any]) -> Gate:
 def _export_parity(parity: dict[str, Any]) -> Gate:
     flips = parity["scorer"]["flips_outside_tolerance"]
     largest = parity["scorer"]["max_abs_difference"]["score"]
-    checked = f"over {number(parity['records'])} test records in batches of {', '.join(map(str, parity['batches']))}"
+    batches = (
+        f"{number(parity['records_in_all_batches'])} of them in batches of {', '.join(map(str, parity['batches']))}"
+    )
+    checked = f"over {number(parity['records'])} test records, {batches}"
     if parity["passed"]:
         return Gate("pass", flips, 0, f"the exported scorer equals the model, scores within {largest:.1g} {checked}")
     return Gate(

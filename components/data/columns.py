@@ -8,6 +8,10 @@ PREPROCESS = "preprocess.onnx"
 """File of the graph that turns raw columns into features; the manifest names its digest."""
 FEATURES = "features"
 """The output of that graph (batch, feature)."""
+CONTRIBUTION = "contribution."
+"""Beginning of the outputs of an exported table that belong to one column each."""
+RESERVED = (FEATURES, "reconstruction", "code", "score", "p_value", "is_anomaly", "contributions")
+"""Names in the exported graph, where a column is an input by its own name and no two values may share one."""
 
 ColumnKind = Literal["numeric", "boolean", "categorical", "date"]
 

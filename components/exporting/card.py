@@ -121,8 +121,9 @@ def _limits(manifest: Manifest) -> str:
 def _files(parity: Mapping[str, Any], config: Mapping[str, Any], remark: str) -> str:
     rows = [(name, str(entry["bytes"]), f"`{entry['sha256']}`") for name, entry in sorted(parity["files"].items())]
     proof = (
-        f"Each agrees with the trained network on all {parity['records']} test records in batches of "
-        f"{', '.join(map(str, parity['batches']))}; parity.json holds the differences and the rule. "
+        f"Each agrees with the trained network on all {parity['records']} test records, "
+        f"{parity['records_in_all_batches']} of them in batches of {', '.join(map(str, parity['batches']))}; "
+        "parity.json holds the differences and the rule. "
         "TorchScript is deprecated by its makers: prefer ONNX."
     )
     table, digest = _table(("file", "bytes", "SHA-256"), rows), f"Data digest: `{config['data_digest']}`."

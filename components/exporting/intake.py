@@ -9,9 +9,6 @@ from torch import Tensor
 
 from components.exporting.scorer import Scorer
 
-CONTRIBUTION = "contribution."
-"""Prefix of a table's outputs, one for each column."""
-
 Records = np.ndarray | Mapping[str, np.ndarray]
 """Raw records as an ONNX file takes them: one array (batch, *item), or for tables (batch,) by column."""
 Chunk = tuple[np.ndarray, Records]

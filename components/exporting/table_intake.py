@@ -13,11 +13,11 @@ import torch
 from google.protobuf.message import DecodeError
 from onnx import ModelProto, compose, helper, numpy_helper
 
-from components.data.columns import FEATURES, PREPROCESS
+from components.data.columns import CONTRIBUTION, FEATURES, PREPROCESS
 from components.data.rows import read_rows
 from components.data.scaling import Scale
 from components.data.splits import Manifest, load_records
-from components.exporting.intake import CONTRIBUTION, Chunk, Row
+from components.exporting.intake import Chunk, Row
 from components.exporting.onnx_files import cut, export_onnx
 from components.exporting.scorer import CONTRIBUTIONS, INPUT, TableScorer
 from components.models import Autoencoder
@@ -39,7 +39,7 @@ class TableIntake:
     """See `Intake`.
 
     Raises:
-        UserError: preprocess.onnx is missing or damaged, or an input and an output would have the same name.
+        UserError: preprocess.onnx is missing, damaged, or written for another operator set.
     """
 
     feed = "records"
@@ -105,10 +105,6 @@ class TableIntake:
         if found != opset:
             fix = f"set export.opset to {found}"
             raise UserError("export.opset", f"is {opset}, and {PREPROCESS} is written for {found}", fix)
-        inputs = {value.name for value in front.graph.input}
-        if taken := sorted(inputs & {*self.outputs, *self.scorer.outputs}):
-            what = f"column '{taken[0]}' has the name of an output of the scorer"
-            raise UserError("artifacts/prepare", what, "rename it in the source")
         return front
 
 

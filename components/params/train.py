@@ -31,5 +31,8 @@ class Params(Section):
     numbers with cross-entropy of categories."""
     precision: Literal["auto", "float32", "bf16"] = "auto"
     """auto is bf16 autocast where the hardware has it natively, float32 elsewhere; the choice stands in config.json."""
+    memory_mib: int = Field(1024, ge=1)
+    """MiB of training records held at a time. A larger split is read in shuffled blocks, so this number decides the
+    order of its records and is no matter of speed alone; a smaller one is loaded whole, whatever the number."""
     compile: bool = False
     """torch.compile: pays on long runs only, the first step takes a minute."""

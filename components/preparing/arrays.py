@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from components.data.batches import batch_of
 from components.data.dealing import content_hashes
 from components.data.splits import Scaling
 from components.preparing.content import Layout, Observed, Rows
@@ -12,7 +13,7 @@ from components.runtime.errors import UserError
 from components.sources import RawData
 
 BLOCK = 4096
-"""Records held in memory at a time."""
+"""Records held in memory at a time at most."""
 NEAR_CONSTANT = 1 / 256
 """Standard deviation, as a share of the declared range, below which an image shows nothing."""
 
@@ -96,6 +97,7 @@ class Concatenated:
             raise UserError("artifacts/ingest", f"its parts hold records of shapes {shapes}", "use one shape")
         self.item_shape = shapes.pop()
         self.dtype = parts[0].dtype
+        self.block = batch_of(self.item_shape, BLOCK)
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Records of the given ascending rows (record, *item)."""
@@ -109,8 +111,8 @@ class Concatenated:
     def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
         """(first row, records) for consecutive blocks."""
         for start, part in zip(self.starts, self.parts, strict=False):
-            for low in range(0, len(part), BLOCK):
-                yield int(start) + low, part[low : low + BLOCK]
+            for low in range(0, len(part), self.block):
+                yield int(start) + low, part[low : low + self.block]
 
 
 def _write_rows(path: Path, records: Concatenated, rows: np.ndarray) -> None:
@@ -118,15 +120,16 @@ def _write_rows(path: Path, records: Concatenated, rows: np.ndarray) -> None:
     head = {"descr": np.lib.format.dtype_to_descr(records.dtype), "fortran_order": False}
     with path.open("wb") as stream:
         np.lib.format.write_array_header_1_0(stream, head | {"shape": (len(rows), *records.item_shape)})
-        for low in range(0, len(rows), BLOCK):
-            stream.write(np.ascontiguousarray(records.take(rows[low : low + BLOCK])).data)
+        for low in range(0, len(rows), records.block):
+            stream.write(np.ascontiguousarray(records.take(rows[low : low + records.block])).data)
 
 
 def _scaling(declared: tuple[float, float] | None, train: np.ndarray) -> tuple[Scaling, list[float]]:
     if declared is not None:
         low, high = declared
         return Scaling([low], [high - low]), [low, high]
-    mean = train.mean(0, dtype=np.float64)
-    deviation = train.std(0, dtype=np.float64)
+    blocks = [train[low : low + BLOCK] for low in range(0, len(train), BLOCK)]  # mapped, not read
+    mean = sum(block.sum(0, dtype=np.float64) for block in blocks) / len(train)
+    deviation = np.sqrt(sum(np.square(block - mean).sum(0) for block in blocks) / len(train))
     deviation[deviation == 0] = 1.0  # a constant column carries no information and must not divide by zero
     return Scaling(mean.tolist(), deviation.tolist()), [float(train.min()), float(train.max())]

@@ -17,12 +17,11 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, QuantileTransformer, RobustScaler, StandardScaler
 
+from components.data.columns import CONTRIBUTION, FEATURES, RESERVED
 from components.preparing.plans import Plan
 from components.runtime.errors import UserError
 
 ScalingRule = Literal["standard", "robust", "quantile"]
-FEATURES = "features"
-"""Output of the graph."""
 INNER = "preprocess/"
 """Beginning of every other name in the graph that is no column's."""
 QUANTILES = 255
@@ -85,8 +84,9 @@ def convert(plans: Sequence[Plan], transformer: ColumnTransformer) -> ModelProto
         UserError: a column with a name that the graph needs for itself.
     """
     for plan in plans:
-        if plan.name == FEATURES or plan.name.startswith(INNER):
-            raise UserError("artifacts/ingest", f"column '{plan.name}' has a name of the graph's own", "rename it")
+        if plan.name in RESERVED or plan.name.startswith((INNER, CONTRIBUTION)):
+            what = f"column '{plan.name}' has a name that the exported files need themselves"
+            raise UserError("artifacts/ingest", what, f"rename it, or set prepare.columns.{plan.name} to drop")
     inner = compose.add_prefix(_convert_transformer(transformer), INNER)
     front = _front(plans)
     front.ir_version = inner.ir_version

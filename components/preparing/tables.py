@@ -139,7 +139,7 @@ class TableContent:
         return pd.concat(pieces, ignore_index=True)
 
     def _write_rows(self, folder: Path, rows: Rows, plans: list[Plan], model: "ModelProto") -> dict[str, list[float]]:
-        """The third pass; returns the smallest and largest training value of each numeric column."""
+        """The third pass; returns the smallest and largest value of each numeric column."""
         from components.preparing.schema import failures, table_schema
         from components.preparing.split_files import SplitFiles
 
@@ -154,13 +154,12 @@ class TableContent:
                 cells = {each.name: each.canonical(chunk[each.name]) for each in plans}
                 outside = failures(schema, pd.DataFrame(cells))
                 self._outside = {name: count + outside.get(name, 0) for name, count in self._outside.items()}
+                _widen(spans, {each.name: cells[each.name] for each in plans if each.kind == "numeric"})
                 for split, of_split in rows.items():
                     low, high = np.searchsorted(of_split, [start, start + len(chunk)])
                     if low < high:
                         here = {name: values[of_split[low:high] - start] for name, values in cells.items()}
                         files[split].append(here, _features(session, here, plans))
-                        if split == "train":
-                            _widen(spans, {each.name: here[each.name] for each in plans if each.kind == "numeric"})
         return spans
 
     def _check_ranges(self) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from components.data.batches import batch_of
 from components.data.columns import PREPROCESS
 from components.data.rows import days_to, read_rows
 from components.data.splits import Manifest, load_anomalous, load_manifest, load_records
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 FEWEST_RECORDS = 30
 """Of each kind that the metric needs; on fewer, a bootstrap interval is narrower than the truth."""
-_CHUNK = 1024
+_CHUNK = 1024  # records at most
 
 
 class Incomparable(Exception):  # noqa: N818 - a finding, no fault
@@ -140,8 +141,9 @@ class _Scorer:
 
     def _run(self, output: str, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         records = load_records("test")
-        for start in range(0, len(rows), _CHUNK):
-            raw = records[rows[start : start + _CHUNK]]
+        size = batch_of(records.shape[1:], _CHUNK)
+        for start in range(0, len(rows), size):
+            raw = records[rows[start : start + size]]
             yield raw, self.session.run([output], {"input": raw})[0]
 
 

@@ -1,6 +1,7 @@
 """The pictures of one evaluation: which records they show and what stands beside them."""
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from components.data.columns import column_of
 from components.reporting import plots, table_plots
 from components.scoring.judged import Judged
 from components.scoring.score import contributions, reconstruct
+
+_MOST_CODES = 10_000  # records of a large split whose codes are looked at, evenly spaced
 
 
 def draw(judged: Judged, history: Path, best_epoch: int | None, number: int, folder: Path) -> None:
@@ -42,7 +45,7 @@ def _reconstructions(judged: Judged, number: int) -> Figure:
     if not judged.model.item.is_image:
         return _columns_of(judged)
     normal = np.flatnonzero(~judged.anomalous)
-    ranked = normal[np.argsort(judged.scored.scores[normal], kind="stable")]
+    ranked = normal[np.argsort(judged.scores[normal], kind="stable")]
     rows = ranked[np.unique(np.linspace(0, len(ranked) - 1, number).round().astype(int))]
     title = "Normal records, best to worst, with class and score"
     return plots.images(*_pair(judged, rows), title, _captions(judged, rows), judged.anomalous[rows])
@@ -50,7 +53,7 @@ def _reconstructions(judged: Judged, number: int) -> Figure:
 
 def _anomalies(judged: Judged, number: int) -> Figure:
     """The strangest records of all, true anomalies or not."""
-    rows = np.argsort(-judged.scored.scores, kind="stable")[:number]
+    rows = np.argsort(-judged.scores, kind="stable")[:number]
     title, captions = "Strangest records, with class and score", _captions(judged, rows)
     if judged.columns:
         return table_plots.strangest(_contributions(judged, rows), _names(judged), captions, judged.anomalous[rows])
@@ -66,7 +69,7 @@ def _explained(judged: Judged) -> Figure:
 def _contributions(judged: Judged, rows: np.ndarray) -> np.ndarray:
     """Parts of the score (row, column) float64; what is no number shows as zero."""
     of, count = torch.tensor(column_of(judged.columns)), len(judged.columns)
-    batches = reconstruct(judged.model, judged.scale, judged.records[rows])
+    batches = reconstruct(judged.model, judged.scale, judged.records, rows)
     parts = np.concatenate([contributions(batch.x, batch.x_hat, of, count).numpy() for batch in batches])
     return np.nan_to_num(parts.astype(np.float64), nan=0, posinf=0, neginf=0)
 
@@ -79,11 +82,11 @@ def _captions(judged: Judged, rows: np.ndarray) -> list[str]:
     """Class and score; long names are cut to what fits under a picture."""
     names = [judged.classes[row] for row in rows]
     short = [f"{name if len(name) <= 9 else name[:8] + '…'}: " if name else "" for name in names]
-    return [f"{name}{judged.scored.scores[row]:.2g}" for name, row in zip(short, rows, strict=True)]
+    return [f"{name}{judged.scores[row]:.2g}" for name, row in zip(short, rows, strict=True)]
 
 
 def _errors(judged: Judged) -> Figure:
-    scores, alarms = judged.scored.scores.astype(np.float64), judged.alarms
+    scores, alarms = judged.scores.astype(np.float64), judged.alarms
     kinds = {"normal": ~judged.anomalous, "anomalous": judged.anomalous}
     labels = {name: f"{name}: {alarms[of].mean():.1%} of {of.sum():,} alarm" for name, of in kinds.items() if of.any()}
     return plots.errors({labels[name]: scores[kinds[name]] for name in labels}, judged.calibration.threshold)
@@ -91,15 +94,19 @@ def _errors(judged: Judged) -> Figure:
 
 def _codes(judged: Judged) -> Figure:
     """The two directions in which codes vary most; a code of one number stands beside the score instead."""
-    finite = np.isfinite(judged.scored.codes).all(1) & np.isfinite(judged.scored.scores)
-    codes, scores = judged.scored.codes[finite].astype(np.float64), judged.scored.scores[finite]
-    classes = [name for name, keep in zip(judged.classes, finite, strict=True) if keep]
+    rows = np.arange(0, len(judged.records), -(-len(judged.records) // _MOST_CODES))
+    codes = np.concatenate(
+        [batch.code.numpy() for batch in reconstruct(judged.model, judged.scale, judged.records, rows)]
+    )
+    finite = np.isfinite(codes).all(1) & np.isfinite(judged.scores[rows])
+    rows, codes = rows[finite], codes[finite].astype(np.float64)
+    scores, classes = judged.scores[rows], [judged.classes[row] for row in rows]
     if codes.shape[1] == 1:
         points, names = np.column_stack([codes[:, 0], scores]), ("code", "score")
     else:
         points, shares = _leading_plane(codes)
         names = tuple(f"direction {i + 1} ({share:.0%} of the variance)" for i, share in enumerate(shares))
-    return plots.codes(points, names, classes, judged.anomalous[finite])
+    return plots.codes(points, names, classes, judged.anomalous[rows])
 
 
 def _leading_plane(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -113,16 +120,28 @@ def _leading_plane(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _columns_of(judged: Judged) -> Figure:
-    x, x_hat = _pair(judged, np.arange(len(judged.records)))
-    squared = np.square(x_hat - x)
-    return plots.columns(squared[~judged.anomalous], squared[judged.anomalous])
+    return plots.columns(_squares(judged, ~judged.anomalous), _squares(judged, judged.anomalous))
+
+
+def _squares(judged: Judged, which: np.ndarray) -> np.ndarray | None:
+    """Mean squared error of each column (column,) over the records that `which` marks, None where it marks none."""
+    if not which.any():
+        return None
+    sums = [np.square(x_hat - x).sum(0) for x, x_hat in _pairs(judged, np.flatnonzero(which))]
+    return np.sum(sums, 0) / which.sum()
 
 
 def _pair(judged: Judged, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Scaled records and their reconstructions, (row, *item) float64 each; what is no number shows as zero."""
-    batches = list(reconstruct(judged.model, judged.scale, judged.records[rows]))
-    x, x_hat = (np.concatenate([getattr(b, name).numpy() for b in batches]) for name in ("x", "x_hat"))
-    return x.astype(np.float64), np.nan_to_num(x_hat.astype(np.float64), nan=0, posinf=0, neginf=0)
+    x, x_hat = zip(*_pairs(judged, rows), strict=True)
+    return np.concatenate(x), np.concatenate(x_hat)
+
+
+def _pairs(judged: Judged, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The same, a batch at a time."""
+    for batch in reconstruct(judged.model, judged.scale, judged.records, rows):
+        x, x_hat = (values.numpy().astype(np.float64) for values in (batch.x, batch.x_hat))
+        yield x, np.nan_to_num(x_hat, nan=0, posinf=0, neginf=0)
 
 
 def _columns(history: Path) -> dict[str, list[float]]:

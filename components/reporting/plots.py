@@ -219,9 +219,9 @@ def images(x: np.ndarray, x_hat: np.ndarray, title: str, captions: Sequence[str]
 
 
 @styled
-def columns(normal: np.ndarray, anomalous: np.ndarray) -> Figure:
-    """Root mean squared error of each column, largest first. Shapes: squared errors (record, column) each."""
-    of_normal, of_anomalous = np.sqrt(normal.mean(0)), np.sqrt(anomalous.mean(0)) if len(anomalous) else None
+def columns(normal: np.ndarray, anomalous: np.ndarray | None) -> Figure:
+    """Root mean squared error of each column, largest first. Shapes: mean squared errors (column,) each."""
+    of_normal, of_anomalous = np.sqrt(normal), None if anomalous is None else np.sqrt(anomalous)
     order = np.argsort(-of_normal, kind="stable")[:MOST_COLUMNS]
     figure = Figure(figsize=(WIDTH, 1.1 + 0.2 * len(order)), layout="constrained")
     axes = figure.subplots()

@@ -10,7 +10,6 @@ from torch import nn
 from components.data.columns import Column
 from components.models import Autoencoder
 from components.scoring.conformal import Calibration
-from components.scoring.score import Scored
 
 
 @dataclass(frozen=True)
@@ -26,23 +25,24 @@ class Judged:
     """Class name of each record, "" without labels."""
     anomalous: np.ndarray
     """(record,) bool."""
-    scored: Scored
+    scores: np.ndarray
+    """(record,) float32."""
     columns: list[Column] = field(default_factory=list)
     """Raw columns behind the features of a table; empty for other data."""
 
     @property
     def p_values(self) -> np.ndarray:
         """(record,) float64."""
-        return self.calibration.p_values(self.scored.scores)
+        return self.calibration.p_values(self.scores)
 
     @property
     def alarms(self) -> np.ndarray:
         """(record,) bool."""
-        return self.calibration.alarms(self.scored.scores)
+        return self.calibration.alarms(self.scores)
 
     def write_csv(self, path: Path) -> None:
         """One line per record, in their order; nine digits give a float32 back exactly."""
-        columns = (self.classes, self.anomalous, self.scored.scores, self.p_values, self.alarms)
+        columns = (self.classes, self.anomalous, self.scores, self.p_values, self.alarms)
         with path.open("w", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(["record", "class", "is_anomalous", "score", "p_value", "is_alarm"])

@@ -2,6 +2,8 @@
 
 One definition for every model, PCA and every exported file: the training loss (BCE, say) ranks records by their
 brightness as much as by their strangeness, and models trained on different losses could not be compared.
+
+Records are read batch by batch from where they are mapped: a split need not fit in memory, only its scores do.
 """
 
 from collections.abc import Iterator
@@ -11,7 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from components.data.batches import batch_of
 from components.models import Autoencoder
+
+BATCH = 1024
+"""Records at a time at most."""
 
 
 def reconstruction_error(x: Tensor, x_hat: Tensor) -> Tensor:
@@ -33,16 +39,6 @@ def contributions(x: Tensor, x_hat: Tensor, column_of: Tensor, columns: int) -> 
 
 
 @dataclass(frozen=True)
-class Scored:
-    """What a model says about records."""
-
-    scores: np.ndarray
-    """(record,) float32, higher is stranger."""
-    codes: np.ndarray
-    """(record, code) float32."""
-
-
-@dataclass(frozen=True)
 class Batch:
     """Consecutive records in scaled units, with what the model makes of them."""
 
@@ -54,24 +50,36 @@ class Batch:
     """(batch, code)"""
 
 
-@torch.no_grad()
-def reconstruct(model: Autoencoder, scale: nn.Module, records: np.ndarray, batch_size: int = 1024) -> Iterator[Batch]:
-    """Run raw records (record, *item) through scaling and model, on the CPU in float32 as the exported file does.
+def raw_batches(records: np.ndarray, rows: np.ndarray | None = None) -> Iterator[np.ndarray]:
+    """Copies of consecutive records (batch, *item), of all (record, *item) or of the chosen rows.
 
     Yields at least one batch: no records give one empty batch, so that its shapes are known.
     """
-    model.eval()
-    for start in range(0, max(len(records), 1), batch_size):
+    size, count = batch_of(records.shape[1:], BATCH), len(records) if rows is None else len(rows)
+    for start in range(0, max(count, 1), size):
         # a copy: torch cannot hold the read-only memory of a mapped file
-        x = scale(torch.from_numpy(np.array(records[start : start + batch_size])))
+        yield np.array(records[start : start + size]) if rows is None else records[rows[start : start + size]]
+
+
+@torch.no_grad()
+def reconstruct(
+    model: Autoencoder, scale: nn.Module, records: np.ndarray, rows: np.ndarray | None = None
+) -> Iterator[Batch]:
+    """Run raw records through scaling and model, on the CPU in float32 as the exported file does; see `raw_batches`."""
+    model.eval()
+    for raw in raw_batches(records, rows):
+        x = scale(torch.from_numpy(raw))
         x_hat, code = model(x)
         yield Batch(x, x_hat, code)
 
 
-def score_records(model: Autoencoder, scale: nn.Module, records: np.ndarray, batch_size: int = 1024) -> Scored:
-    """Score raw records (record, *item)."""
-    scores, codes = [], []
-    for batch in reconstruct(model, scale, records, batch_size):
-        scores.append(reconstruction_error(batch.x, batch.x_hat).numpy())
-        codes.append(batch.code.numpy())
-    return Scored(np.concatenate(scores), np.concatenate(codes))
+def score_records(
+    model: Autoencoder, scale: nn.Module, records: np.ndarray, rows: np.ndarray | None = None
+) -> np.ndarray:
+    """Scores of raw records (record, *item), of all or of the chosen rows: float32, higher is stranger."""
+    scores = np.empty(len(records) if rows is None else len(rows), np.float32)
+    done = 0
+    for batch in reconstruct(model, scale, records, rows):
+        scores[done : done + len(batch.x)] = reconstruction_error(batch.x, batch.x_hat).numpy()
+        done += len(batch.x)
+    return scores

@@ -1,7 +1,7 @@
 """The one trainer: gradient steps on per-record objectives, fast, reproducible and resumable.
 
-Records stay in their raw type, on the device where they fit, and are gathered and scaled per batch, which beats a
-loader that decodes and copies. The random state is set anew from (seed, epoch), so a resumed run takes the steps of an
+Records come in their raw type (`components.training.records`) and are scaled per batch, which beats a loader that
+decodes and copies. The random state is set anew from (seed, epoch), so a resumed run takes the steps of an
 undisturbed one.
 """
 
@@ -15,13 +15,16 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from components.data.batches import batch_of
 from components.models import Autoencoder
 from components.params.train import Params
 from components.runtime.errors import UserError
 from components.training.checkpoint import Checkpoints
+from components.training.records import Records
 from components.training.schedules import SCHEDULES
 
 VALIDATION_BATCH = 1024
+"""Records at most."""
 Row = dict[str, float]
 
 
@@ -77,12 +80,9 @@ class Trainer:
             self.objective = torch.compile(network.objective)
 
     def fit(
-        self, train: Tensor, validation: Tensor, checkpoints: Checkpoints, log: Callable[[Epoch], None]
+        self, train: Records, validation: Records, checkpoints: Checkpoints, log: Callable[[Epoch], None]
     ) -> Progress:
         """Train until the last epoch or until patience ends; return the history and the best epoch.
-
-        Args:
-            train, validation: raw records (record, *item), on the device where they fit, else on the host.
 
         Raises:
             UserError: the loss is no longer finite.
@@ -113,18 +113,17 @@ class Trainer:
             progress.best_epoch, progress.best_loss = len(progress.history) - 1, row["validation_loss"]
             progress.best = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
 
-    def _train_epoch(self, records: Tensor, epoch: int) -> Row:
+    def _train_epoch(self, records: Records, epoch: int) -> Row:
         """One pass; sums stay on the device, so that no step waits for the host."""
         self.network.train()
         torch.manual_seed(derive_seed(self.seed, f"epoch {epoch}"))
-        order = torch.randperm(len(records)).to(records.device)
         steps = math.ceil(len(records) / self.params.batch_size)
         sums: dict[str, Tensor] = {}
         norms = torch.zeros((), device=self.device)
-        for step, rows in enumerate(order.split(self.params.batch_size)):
+        for step, raw in enumerate(records.shuffled(self.params.batch_size)):
             rate = self._set_rate((epoch * steps + step) / (self.params.epochs * steps))
             with self.autocast():
-                terms = self.objective(self.scale(records.index_select(0, rows).to(self.device)))
+                terms = self.objective(self.scale(raw.to(self.device)))
             loss = torch.stack([term.float().mean() for term in terms.values()]).sum()
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -135,12 +134,12 @@ class Trainer:
         return row | _means("train", sums, len(records))
 
     @torch.no_grad()
-    def _validate(self, records: Tensor) -> Row:
+    def _validate(self, records: Records) -> Row:
         """The objective on validation; its random draws are the same in every epoch, so that epochs compare."""
         self.network.eval()
         torch.manual_seed(derive_seed(self.seed, "validation"))
         sums: dict[str, Tensor] = {}
-        for raw in records.split(VALIDATION_BATCH):
+        for raw in records.in_order(batch_of(self.network.item.shape, VALIDATION_BATCH)):
             add_sums(sums, self.network.objective(self.scale(raw.to(self.device))))
         return _means("validation", sums, len(records))
 

@@ -186,7 +186,8 @@ CASES = [
     case(
         "column named as the graph's output",
         from_good(lambda t: t.rename(columns={"x": "features"})),
-        "artifacts/ingest: column 'features' has a name of the graph's own; rename it",
+        "artifacts/ingest: column 'features' has a name that the exported files need themselves; rename it, or set "
+        "prepare.columns.features to drop",
     ),
     case(
         "label without a table",

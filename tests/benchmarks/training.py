@@ -21,6 +21,7 @@ from components.models import Blueprint
 from components.params.train import Params
 from components.training.checkpoint import Checkpoints
 from components.training.precision import resolve_precision
+from components.training.records import InMemory
 from components.training.trainer import Trainer
 from tests.benchmarks.ratios import Ratio, interleaved
 
@@ -47,7 +48,8 @@ def ours(images: torch.Tensor, batch_size: int, precision: str) -> float:
     speeds: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         checkpoints = Checkpoints("bench", "key", Path(folder))
-        trainer.fit(images, images[:256], checkpoints, lambda epoch: speeds.append(epoch.records_per_second))
+        train, validation = InMemory(images), InMemory(images[:256])
+        trainer.fit(train, validation, checkpoints, lambda epoch: speeds.append(epoch.records_per_second))
     return speeds[0]
 
 
