@@ -2,7 +2,7 @@
 
 In:   artifacts/resolve/V.json, artifacts/prepare/{train,validation}.npy and manifest.json
 Out:  artifacts/train/V/ — model.safetensors, pca.safetensors, config.json, history.csv, fit.json
-Run:  python -m components.train V
+Run:  python -m components.train V, or --list for the models there are and their params
 
 Killed and started again, it goes on from its last complete epoch (`.work/train/V/`) to the same weights.
 """
@@ -52,8 +52,8 @@ def train(variant: str, seed: int, log: Callable[["Epoch"], None], out: Path = A
     params, manifest, where = Params.model_validate(resolved["train"] or {}), load_manifest(), f"variants.{variant}"
     parts = {part: resolved[part] for part in ("model", "params", "base", "base_params")}
     closed_form = find(resolved["model"]).closed_form
-    # a closed form minimises the squared error, whatever the networks beside it are trained on
-    blueprint = Blueprint(**parts, item=manifest.item, loss="mse" if closed_form else _loss(params, manifest, where))
+    names = [name for name in (parts["model"], parts["base"]) if name]
+    blueprint = Blueprint(**parts, item=manifest.item, loss=_loss(names, params, manifest, where))
     config: dict[str, Any] = {
         "variant": variant,
         "seed": seed,
@@ -90,7 +90,14 @@ def train(variant: str, seed: int, log: Callable[["Epoch"], None], out: Path = A
     return config
 
 
-def _loss(params: Params, manifest: "Manifest", where: str) -> "Loss":
+def _loss(models: list[str], params: Params, manifest: "Manifest", where: str) -> "Loss":
+    from components.models import find
+
+    for name in models:
+        if find(name).squared_error and params.loss not in ("auto", "mse"):
+            raise UserError(f"{where}.loss", f"'{name}' has no loss but 'mse', got '{params.loss}'", "use mse or auto")
+        if find(name).squared_error:
+            return "mse"
     if params.loss == "bce" and not manifest.item.unit_range:
         raise UserError(
             f"{where}.loss", "'bce' needs values in 0..1, arrays and tables are standardised", "use mse or auto"
@@ -161,7 +168,7 @@ def _run_key(config: dict[str, Any], model_files: dict[str, str]) -> str:
     """Digest of all that decides the weights: config, data, code, libraries and the kind of device."""
     import torch
 
-    folders = ("data", "runtime", "scoring", "training")
+    folders = ("data", "layers", "runtime", "scoring", "training")
     code = [path for folder in folders for path in sorted(Path("components", folder).glob("*.py"))]
     files = [Path("components/train.py"), Path("components/models/__init__.py"), *code, Path("requirements.lock")]
     digests = {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
@@ -173,7 +180,12 @@ def _digest(value: Any) -> str:
 
 
 def main() -> None:
-    """Run the stage."""
+    """Run the stage, or list the models."""
+    if sys.argv[1:] == ["--list"]:
+        from components.training.catalogue import catalogue
+
+        print(catalogue())
+        return
     variant = variant_argument()
     die_with_parent()
     numbers = load_globals()

@@ -175,7 +175,7 @@ def test_a_tables_pictures_name_the_columns_that_explain_alarms(tmp_path: Path) 
     columns = [Column("$a_1", "numeric", 0, 1, []), Column("a column with a very long name", "numeric", 1, 3, [])]
     model, raw = PCA(Item((3,), unit_range=False), ModelParams(latent_dim=1)), torch.nn.Identity()  # rebuilds zeros
     scored = score_records(model, raw, records)
-    calibration = Calibration.fit(scored.scores[8:], 0.05)
+    calibration = Calibration.fit(scored[8:], 0.05)
     strange = np.arange(80) < 8
     judged = Judged(model, raw, calibration, records, [""] * 80, strange, scored, columns)
     draw(judged, tmp_path / "no history", None, 4, tmp_path / "plots")

@@ -18,6 +18,7 @@ from sklearn import decomposition
 from components.data.batches import VALUES, batch_of
 from components.data.item import Item
 from components.exporting import parity
+from components.layers import principal
 from components.models import pca
 from components.reporting import pictures
 from components.scoring.conformal import Calibration
@@ -27,7 +28,7 @@ from components.scoring.score import raw_batches, reconstruct, score_records
 
 @pytest.mark.parametrize("latent_dim", [1, 8, 24])
 def test_pca_of_wide_records_is_scikit_learns(monkeypatch: pytest.MonkeyPatch, latent_dim: int) -> None:
-    monkeypatch.setattr(pca, "WIDEST_COVARIANCE", 100)
+    monkeypatch.setattr(principal, "WIDEST_COVARIANCE", 100)
     generator = np.random.default_rng(0)
     spread = 1 / np.sqrt(1 + np.arange(200))  # variances that fall as slowly as those of pictures
     x = (generator.normal(size=(2000, 200)) * spread) @ np.linalg.qr(generator.normal(size=(200, 200)))[0] + 3
@@ -91,7 +92,8 @@ def test_of_a_large_split_every_record_is_proven_and_a_share_at_every_batch_size
         return model(records)
 
     records = np.random.default_rng(0).uniform(1, 40, (5 * parity.CHUNK, 3)).astype(np.float32)
-    report = parity.prove(model, {"scorer": file}, records, calibration)
+    parts = np.split(records, 5)
+    report = parity.prove(model, {"scorer": file}, model, zip(parts, parts, strict=True), calibration)
     assert report["records"] == seen[64] == 5 * parity.CHUNK
     assert report["records_in_all_batches"] == seen[1] == seen[7] == 4 * parity.CHUNK  # chunks 0, 1, 2 and 4
 

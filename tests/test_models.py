@@ -10,7 +10,9 @@ from sklearn import decomposition
 
 from components import models
 from components.data.item import Item
-from components.models import Blueprint, conv, denoising, pca, vanilla
+from components.layers.dense import default_hidden
+from components.layers.images import halvings
+from components.models import Blueprint, denoising, pca
 from components.runtime.errors import UserError
 
 SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (1, 50, 37), (2, 3, 5), (30,)]
@@ -94,9 +96,9 @@ def test_pca_needs_more_records_than_components() -> None:
 
 
 def test_default_widths_are_the_textbooks_for_28x28_images() -> None:
-    assert vanilla.default_hidden(784, 32) == [512, 256, 128]
-    assert vanilla.default_hidden(64, 8) == [32, 32, 32]
-    assert all(width >= 20 for width in vanilla.default_hidden(30, 20))
+    assert default_hidden(784, 32) == [512, 256, 128]
+    assert default_hidden(64, 8) == [32, 32, 32]
+    assert all(width >= 20 for width in default_hidden(30, 20))
 
 
 def test_conv_can_reconstruct_dark_pixels_however_small_the_image() -> None:
@@ -105,8 +107,8 @@ def test_conv_can_reconstruct_dark_pixels_however_small_the_image() -> None:
 
 
 def test_conv_halves_until_two_pixels() -> None:
-    assert conv.halvings(28, 28, 8) == [(28, 28), (14, 14), (7, 7), (4, 4), (2, 2)]
-    assert conv.halvings(50, 37, 3) == [(50, 37), (25, 19), (13, 10), (7, 5)]
+    assert halvings(28, 28, 8) == [(28, 28), (14, 14), (7, 7), (4, 4), (2, 2)]
+    assert halvings(50, 37, 3) == [(50, 37), (25, 19), (13, 10), (7, 5)]
 
 
 @pytest.mark.parametrize("strength", [0.05, 0.3, 0.8])

@@ -18,7 +18,7 @@ import torch
 from conftest import edit_params, environment, must, run
 
 from components.data.item import Item
-from components.models import Blueprint, known
+from components.models import Blueprint, find, known
 from components.params.train import Params
 from components.runtime.errors import UserError
 from components.runtime.outputs import read_json
@@ -49,7 +49,7 @@ class Unit(torch.nn.Module):
 
 def trainer(model: str = "vanilla", **params: Any) -> Trainer:
     torch.manual_seed(0)
-    base = "vanilla" if model == "denoising" else None
+    base = find(model).default_base
     size = {"latent_dim": 4}
     network = Blueprint(model, size, base, size if base else None, Item((1, 8, 8), True), "bce").build()
     settings = Params(**{"epochs": 4, "batch_size": 32, "learning_rate": 3e-3, **params})
@@ -61,7 +61,7 @@ def fit(subject: Trainer, folder: Path, log: Callable[..., None] = lambda _: Non
     return subject.fit(InMemory(data[:160]), InMemory(data[160:]), Checkpoints("x", "key", folder), log)
 
 
-@pytest.mark.parametrize("model", [name for name in known() if name != "pca"])
+@pytest.mark.parametrize("model", [name for name in known() if not find(name).closed_form])
 def test_training_moves_every_weight_and_beats_the_untrained_network(model: str, tmp_path: Path) -> None:
     subject = trainer(model, epochs=30)
     before = {name: tensor.clone() for name, tensor in subject.network.named_parameters()}

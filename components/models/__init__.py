@@ -7,7 +7,7 @@ Code asks an entry for a capability and never compares a model's name.
 import hashlib
 import importlib
 import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +27,9 @@ Loss = Literal["mse", "bce", "mixed"]
 class ModelParams(BaseModel):
     """Numbers of one model: strict types, no unknown keys; every model has a code size."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
     latent_dim: int = Field(32, ge=1)
     """Code size; most models need it smaller than the record."""
@@ -61,7 +63,10 @@ class Autoencoder(nn.Module):
 
     def decode(self, code: Tensor) -> Tensor:
         """The reconstruction (batch, *item) in scaled units."""
-        logits = self.decode_logits(code)
+        return self.activate(self.decode_logits(code))
+
+    def activate(self, logits: Tensor) -> Tensor:
+        """The reconstruction from what stands before its output activation. Shapes: (batch, *item) both."""
         if self.loss == "bce":
             return torch.sigmoid(logits)
         return softmax_groups(logits, self.item.groups) if self.loss == "mixed" else logits
@@ -81,9 +86,25 @@ class Autoencoder(nn.Module):
             values = F.mse_loss(logits, target, reduction="none")
         return values.flatten(1).mean(1)
 
-    def objective(self, x: Tensor) -> dict[str, Tensor]:
-        """Named terms (batch,) each; their sum is minimised."""
-        return {"reconstruction": self.reconstruction_loss(self.decode_logits(self.encode(x)), x)}
+    def objective(self, x: Tensor, target: Tensor | None = None) -> dict[str, Tensor]:
+        """Named terms (batch,) each; their sum is minimised.
+
+        Args:
+            x: what the encoder sees.
+            target: what to reconstruct, x itself unless a model that wraps this one has corrupted x.
+        """
+        target = x if target is None else target
+        return {"reconstruction": self.reconstruction_loss(self.decode_logits(self.encode(x)), target)}
+
+    def prepare_for(self, batches: Callable[[], Iterable[Tensor]]) -> None:
+        """Set what gradient steps build on (pretrained layers, a fixed projection); most models need nothing.
+
+        Called once, before the first step. Random draws come from torch's seed; each call of `batches` is one pass over
+        the scaled training records, in batches (batch, *item) of a new order.
+
+        Raises:
+            ValueError: the records do not suffice.
+        """
 
     def speciality(self, x: Tensor) -> dict[str, Tensor]:
         """What this model is for beyond reconstruction, measured per record (batch,); empty for most."""
@@ -118,11 +139,13 @@ class ModelEntry:
     """One row of the registry."""
 
     build: Callable[..., Autoencoder]
-    """(item, params, loss) or, for a wrapping model, (base, params), which raises ValueError where they do not fit."""
+    """(item, params, loss) or, for a wrapping model, (base, params); raises ValueError where they do not fit."""
     params: type[ModelParams]
     description: str
     closed_form: bool = False
     """Fitted by `fit(batches)` instead of gradient steps."""
+    squared_error: bool = False
+    """Minimises the squared error and takes no other loss."""
     images_only: bool = False
     overcomplete: bool = False
     """The code may be as large as the record or larger."""
@@ -178,13 +201,13 @@ class Blueprint:
         """An untrained network, its weights drawn from torch's current seed.
 
         Raises:
-            UserError: the code size or the kind of data does not suit the model; `where` names the variant.
+            UserError: a size or the kind of data does not suit the model; `where` names the variant.
         """
         entry = find(self.model, f"{where}.model")
-        if not self.base:
-            return self._build_one(entry, self.params, where)
-        base = self._build_one(find(self.base, f"{where}.base"), self.base_params or {}, where)
         try:
+            if not self.base:
+                return self._build_one(entry, self.params, where)
+            base = self._build_one(find(self.base, f"{where}.base"), self.base_params or {}, where)
             return entry.build(base, entry.params.model_validate(self.params))
         except ValueError as error:
             raise UserError(where, str(error), f"change {where} in params.yaml") from None

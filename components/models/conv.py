@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from components.data.item import Item
+from components.layers.images import halvings
 from components.models import Autoencoder, Loss, ModelEntry, ModelParams
 
 
@@ -22,14 +23,6 @@ class Params(ModelParams):
     """Feature maps of the first layer; doubled by each further one."""
     depth: int = Field(3, ge=1, le=8)
     """Layers that halve height and width; fewer are used where a side would fall below 2 pixels."""
-
-
-def halvings(height: int, width: int, depth: int) -> list[tuple[int, int]]:
-    """Sizes (height, width) from the image inwards; a stride of 2 rounds odd sides up."""
-    sizes = [(height, width)]
-    while len(sizes) <= depth and min(sizes[-1]) > 2:
-        sizes.append((math.ceil(sizes[-1][0] / 2), math.ceil(sizes[-1][1] / 2)))
-    return sizes
 
 
 class Conv(Autoencoder):

@@ -25,9 +25,9 @@ class Variant:
 
     name: str
     model: str
-    params: BaseModel
+    params: models.ModelParams
     base: str | None
-    base_params: BaseModel | None
+    base_params: models.ModelParams | None
     train: TrainParams
 
 
@@ -73,12 +73,15 @@ def _deal(
     def pick(home: type[BaseModel]) -> dict[str, Any]:
         return {key: value for key, value in given.items() if key in home.model_fields}
 
+    params = validate(entry.params, pick(entry.params), where)
+    # one code, one size: a default of the base's must not contradict the wrapper's
+    code = {"latent_dim": params.latent_dim}
     return Variant(
         name=name,
         model=entry.name,
-        params=validate(entry.params, pick(entry.params), where),
+        params=params,
         base=base.name if base else None,
-        base_params=validate(base.params, pick(base.params), where) if base else None,
+        base_params=validate(base.params, {**pick(base.params), **code}, where) if base else None,
         train=validate(TrainParams, {**train, **pick(TrainParams)}, where),
     )
 

@@ -88,6 +88,8 @@ class Trainer:
             UserError: the loss is no longer finite.
         """
         progress = self._resume(checkpoints)
+        if not progress.history:
+            self._prepare(train)
         for epoch in range(len(progress.history), self.params.epochs):
             if progress.is_stale(self.params.patience):
                 break
@@ -100,6 +102,20 @@ class Trainer:
             log(Epoch(row, self.params.epochs, len(train) / elapsed))
         self.network.load_state_dict(progress.best)
         return progress
+
+    def _prepare(self, records: Records) -> None:
+        """What the network does before its first step; broken off, it starts again from the beginning."""
+
+        def batches() -> Iterator[Tensor]:
+            for raw in records.shuffled(self.params.batch_size):
+                yield self.scale(raw.to(self.device))
+
+        torch.manual_seed(derive_seed(self.seed, "prepare"))
+        self.network.train()
+        try:
+            self.network.prepare_for(batches)
+        except ValueError as error:
+            raise UserError(self.where, str(error), "choose a smaller code or add records") from None
 
     def _note(self, progress: Progress, row: Row) -> None:
         if not all(map(math.isfinite, row.values())):
