@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import nn
 
+    from components.diagnosing import Finding
     from components.models import Autoencoder
     from components.scoring.conformal import Calibration
-    from components.scoring.diagnosis import Finding
     from components.scoring.judged import Judged
 
 Metrics = dict[str, float]
@@ -50,8 +50,9 @@ def evaluate(trained: Path, calibrated: Path, prepared: Path, params: Params, se
     from components.data.dealing import content_hashes
     from components.data.scaling import Scale
     from components.data.splits import load_anomalous, load_labels, load_manifest, load_records
+    from components.diagnosing import diagnose
+    from components.diagnosing.tested import CHECKS, Findings
     from components.scoring.conformal import Calibration
-    from components.scoring.diagnosis import Findings, diagnose
     from components.scoring.judged import Judged
     from components.scoring.metrics import exact_rate, mean_ratio, ranking
     from components.scoring.score import score_records
@@ -103,7 +104,7 @@ def evaluate(trained: Path, calibrated: Path, prepared: Path, params: Params, se
     return Evaluation(
         Judged(model, scale, calibration, records, classes, anomalous, ours, manifest.columns),
         metrics,
-        diagnose(Findings(metrics, fit["weight_change"], ours, distinct)),
+        diagnose(CHECKS, Findings(metrics, fit["weight_change"], ours, distinct)),
     )
 
 
@@ -111,15 +112,17 @@ def _errors(model: "Autoencoder", scale: "nn.Module", records: "np.ndarray", row
     """Mean of each error of reconstruction over the chosen rows; its squared error is the score's own."""
     import numpy as np
 
+    from components.objectives import LOSSES
     from components.scoring.metrics import record_errors
     from components.scoring.score import reconstruct, reconstruction_error
 
     # arrays have no declared range; the one they have here serves every model alike
     peak = 1.0 if model.item.unit_range else _range(scale, records, rows)
+    probabilities = LOSSES[model.loss].probabilities
     parts = [
         {
             "mse": reconstruction_error(batch.x, batch.x_hat).numpy(),
-            **record_errors(batch.x.flatten(1).numpy(), batch.x_hat.flatten(1).numpy(), peak, model.loss == "bce"),
+            **record_errors(batch.x.flatten(1).numpy(), batch.x_hat.flatten(1).numpy(), peak, probabilities),
         }
         for batch in reconstruct(model, scale, records, rows)
     ]

@@ -1,8 +1,11 @@
 """Stage `train`: fit one variant's network, and PCA at the same code size beside it.
 
 In:   artifacts/resolve/V.json, artifacts/prepare/{train,validation}.npy and manifest.json
-Out:  artifacts/train/V/ — model.safetensors, pca.safetensors, config.json, history.csv, fit.json
-Run:  python -m components.train V, or --list for the models there are and their params
+Out:  artifacts/train/V/ — model.safetensors, pca.safetensors, config.json, history.csv, fit.json, diagnosis.json
+Run:  python -m components.train V
+      python -m components.train --list             lists the models there are, and their params
+      python -m components.train V --probe          suggests a learning rate
+      python -m components.train --probe-machine    suggests precision, compile and threads
 
 Killed and started again, it goes on from its last complete epoch (`.work/train/V/`) to the same weights.
 """
@@ -10,6 +13,7 @@ Killed and started again, it goes on from its last complete epoch (`.work/train/
 import csv
 import dataclasses
 import hashlib
+import importlib
 import json
 import sys
 from collections.abc import Callable
@@ -19,15 +23,14 @@ from typing import TYPE_CHECKING, Any
 from components.params import load_globals
 from components.params.train import Params
 from components.runtime.errors import UserError, run_main
-from components.runtime.outputs import ARTIFACTS, complete_dir, read_json, write_json
+from components.runtime.outputs import ARTIFACTS, complete_dir, write_json
 from components.runtime.process import device, die_with_parent, fits, make_deterministic, set_threads, variant_argument
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from components.data.splits import Manifest
-    from components.models import Autoencoder, Loss
+    from components.models import Autoencoder
     from components.training.records import Records
     from components.training.trainer import Epoch, Row
 
@@ -38,46 +41,43 @@ def train(variant: str, seed: int, log: Callable[["Epoch"], None], out: Path = A
     Raises:
         UserError: the variant is not resolved, does not suit the data, or training diverges.
     """
-    import torch
-
     from components.data.scaling import Scale
-    from components.data.splits import load_manifest
-    from components.models import Blueprint, find
+    from components.diagnosing.trained import diagnose_training
+    from components.objectives import file_digest, load_distance
     from components.training.checkpoint import Checkpoints
     from components.training.fit_report import fit_report
+    from components.training.initial import build
+    from components.training.planning import plan
     from components.training.precision import resolve_precision
     from components.training.weights import CONFIG, MODEL, PCA_TWIN, pca_blueprint, save_weights
 
-    resolved = read_json(ARTIFACTS / "resolve" / f"{variant}.json", "resolve")
-    params, manifest, where = Params.model_validate(resolved["train"] or {}), load_manifest(), f"variants.{variant}"
-    parts = {part: resolved[part] for part in ("model", "params", "base", "base_params")}
-    closed_form = find(resolved["model"]).closed_form
-    names = [name for name in (parts["model"], parts["base"]) if name]
-    blueprint = Blueprint(**parts, item=manifest.item, loss=_loss(names, params, manifest, where))
+    planned = plan(variant)
+    params, manifest, blueprint, where = planned.params, planned.manifest, planned.blueprint, planned.where
     config: dict[str, Any] = {
         "variant": variant,
         "seed": seed,
-        "precision": "float32" if closed_form else resolve_precision(params.precision, device()),
-        "train": resolved["train"],
+        "precision": "float32" if planned.closed_form else resolve_precision(params.precision, device()),
+        "train": planned.resolved["train"],
         "data_digest": _digest(manifest.digests),
         **dataclasses.asdict(blueprint),
     }
-    torch.manual_seed(seed)
-    network, scale = blueprint.build(where), Scale(manifest)
-    checkpoints = Checkpoints(variant, _run_key(config, resolved["files"]))
-    if closed_form:
+    network, scale = build(blueprint, params.init, seed, where), Scale(manifest)
+    network.distance = load_distance(blueprint.loss, params.perceptual_weights, device(), where)
+    config |= file_digest(blueprint.loss, params.perceptual_weights)
+    checkpoints = Checkpoints(variant, _run_key(config, planned.resolved["files"]))
+    if planned.closed_form:
         _fit_closed_form(network, scale, where)
         twin, untrained = network, None
     else:
         history, config["best_epoch"] = _fit_by_steps(network, scale, params, config, checkpoints, log)
         twin = pca_blueprint(blueprint.item, blueprint.params["latent_dim"]).build()
         _fit_closed_form(twin, scale, where)
-        torch.manual_seed(seed)
-        untrained = blueprint.build(where)
+        untrained = build(blueprint, params.init, seed, where)
     fit = fit_report(network.cpu().eval(), twin, untrained, scale.cpu(), seed)
-    if closed_form:
+    if planned.closed_form:
         loss = fit["validation_mse"] or 0.0
         history = [{"epoch": 0.0, "learning_rate": 0.0, "gradient_norm": 0.0, "validation_loss": loss}]
+    findings = diagnose_training(network, scale, history, fit, config)
     config["parameters"] = sum(tensor.numel() for tensor in network.state_dict().values())
     config["epochs_run"] = len(history)
     with complete_dir(out / variant) as folder:
@@ -85,28 +85,10 @@ def train(variant: str, seed: int, log: Callable[["Epoch"], None], out: Path = A
         save_weights(twin, folder / PCA_TWIN)
         write_json(folder / CONFIG, config)
         write_json(folder / "fit.json", fit)
+        write_json(folder / "diagnosis.json", [dataclasses.asdict(finding) for finding in findings])
         _write_history(folder / "history.csv", history)
     checkpoints.remove()
     return config
-
-
-def _loss(models: list[str], params: Params, manifest: "Manifest", where: str) -> "Loss":
-    from components.models import find
-
-    for name in models:
-        if find(name).squared_error and params.loss not in ("auto", "mse"):
-            raise UserError(f"{where}.loss", f"'{name}' has no loss but 'mse', got '{params.loss}'", "use mse or auto")
-        if find(name).squared_error:
-            return "mse"
-    if params.loss == "bce" and not manifest.item.unit_range:
-        raise UserError(
-            f"{where}.loss", "'bce' needs values in 0..1, arrays and tables are standardised", "use mse or auto"
-        )
-    if params.loss != "auto":
-        return params.loss
-    if manifest.item.groups:
-        return "mixed"
-    return "bce" if manifest.item.unit_range else "mse"
 
 
 def _fit_by_steps(
@@ -168,7 +150,7 @@ def _run_key(config: dict[str, Any], model_files: dict[str, str]) -> str:
     """Digest of all that decides the weights: config, data, code, libraries and the kind of device."""
     import torch
 
-    folders = ("data", "layers", "runtime", "scoring", "training")
+    folders = ("data", "layers", "objectives", "runtime", "scoring", "training")
     code = [path for folder in folders for path in sorted(Path("components", folder).glob("*.py"))]
     files = [Path("components/train.py"), Path("components/models/__init__.py"), *code, Path("requirements.lock")]
     digests = {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
@@ -180,17 +162,22 @@ def _digest(value: Any) -> str:
 
 
 def main() -> None:
-    """Run the stage, or list the models."""
+    """Run the stage, or what only people read: found by name, because it must make no weights stale."""
     if sys.argv[1:] == ["--list"]:
-        from components.training.catalogue import catalogue
-
-        print(catalogue())
+        print(importlib.import_module("components.probing.catalogue").catalogue())
         return
-    variant = variant_argument()
+    if sys.argv[1:] == ["--probe-machine"]:
+        print(importlib.import_module("components.probing.machine").probe())
+        return
+    probing = sys.argv[2:] == ["--probe"]
+    variant = variant_argument(sys.argv[1:2] if probing else sys.argv[1:])
     die_with_parent()
     numbers = load_globals()
     set_threads(numbers.threads)
     make_deterministic(numbers.threads)
+    if probing:
+        print(importlib.import_module("components.probing.variant").probe_variant(variant, numbers.seed))
+        return
     from components.training.progress import epoch_log
     from components.training.speed import Stopwatch
 

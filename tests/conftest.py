@@ -2,11 +2,13 @@
 
 import contextlib
 import fcntl
+import gc
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -112,13 +114,17 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 
 @pytest.fixture
-def bucket(s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+def bucket(s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     """An empty bucket, and the environment that leads to its server."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
-    return Bucket(s3_server, f"test-{hashlib.sha256(str(tmp_path).encode()).hexdigest()[:16]}")
+    yield Bucket(s3_server, f"test-{hashlib.sha256(str(tmp_path).encode()).hexdigest()[:16]}")
+    with warnings.catch_warnings():
+        # a sync that a test breaks off leaves boto3's connections to the collector, which would complain in another test
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture

@@ -97,6 +97,7 @@ def fabricate(artifacts: Path, numbers: dict[str, dict[str, Any]], text: str = "
         _write(artifacts / "train" / name / "config.json", config)
         _write(artifacts / "threshold" / name / "threshold.json", threshold)
         _write(artifacts / "evaluate" / name / "metrics.json", of)
+        _write(artifacts / "train" / name / "diagnosis.json", [])
         _write(artifacts / "evaluate" / name / "diagnosis.json", diagnosis)
         _write(artifacts / "export" / name / "parity.json", parity)
         plots = artifacts / "evaluate" / name / "plots"

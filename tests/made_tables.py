@@ -144,7 +144,7 @@ def make_artifacts(artifacts: Path, model: str = "vanilla") -> Manifest:
     item = {"shape": [9], "unit_range": False, "groups": manifest.item.groups}
     config = {"model": model, "params": {"latent_dim": 3}, "base": None, "base_params": None, "item": item}
     write_json(artifacts / "train/v/config.json", {**config, "loss": "mixed", "data_digest": "0" * 64})
-    scores = score_records(network, scale, np.load(artifacts / "prepare/calibration.npy")).scores
+    scores = score_records(network, scale, np.load(artifacts / "prepare/calibration.npy"))
     Calibration.fit(scores, 0.1).save(artifacts / "threshold/v")
     metrics = {"mse": 0.1, "false_alarm_rate": 0.08, "false_alarm_low": 0.04, "false_alarm_high": 0.13}
     write_json(artifacts / "evaluate/v/metrics.json", metrics)

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from components import models
 from components.models import ModelEntry, ModelParams
-from components.training.catalogue import FLAGS, allowed, catalogue
+from components.probing.catalogue import FLAGS, allowed, catalogue
 
 
 def test_every_model_is_listed_with_all_its_params_and_their_defaults() -> None:

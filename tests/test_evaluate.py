@@ -22,15 +22,16 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from components.data.columns import Column
 from components.data.item import Item
 from components.data.splits import load_anomalous, load_manifest, load_records
+from components.diagnosing import diagnose
+from components.diagnosing.tested import CHECKS, Findings
 from components.evaluate import Evaluation, evaluate
-from components.models import ModelParams
 from components.models.pca import PCA
+from components.models.pca import Params as PcaParams
 from components.params.evaluate import Params
 from components.reporting import plots, table_plots
 from components.reporting.pictures import draw
 from components.runtime.errors import UserError
 from components.scoring.conformal import Calibration
-from components.scoring.diagnosis import CHECKS, Findings, diagnose
 from components.scoring.judged import Judged
 from components.scoring.score import score_records
 from components.training.weights import MODEL, load_config, load_untrained, save_weights
@@ -153,7 +154,7 @@ def test_pictures_are_equal_bytes_without_dates_and_fit_any_background(finished:
 
 def test_rows_have_pictures_too_even_with_a_code_of_one_number(tmp_path: Path) -> None:
     records = np.random.default_rng(0).normal(size=(80, 5)).astype(np.float32)
-    model, raw = PCA(Item((5,), unit_range=False), ModelParams(latent_dim=1)), torch.nn.Identity()
+    model, raw = PCA(Item((5,), unit_range=False), PcaParams(latent_dim=1)), torch.nn.Identity()
     model.fit([torch.from_numpy(records.copy())])
     records[0] = 1e30  # its square is infinite in float32
     scores = score_records(model, raw, records)
@@ -173,7 +174,7 @@ def test_a_tables_pictures_name_the_columns_that_explain_alarms(tmp_path: Path) 
     records = np.random.default_rng(0).normal(size=(80, 3)).astype(np.float32)
     records[:8, 1:] *= 9
     columns = [Column("$a_1", "numeric", 0, 1, []), Column("a column with a very long name", "numeric", 1, 3, [])]
-    model, raw = PCA(Item((3,), unit_range=False), ModelParams(latent_dim=1)), torch.nn.Identity()  # rebuilds zeros
+    model, raw = PCA(Item((3,), unit_range=False), PcaParams(latent_dim=1)), torch.nn.Identity()  # rebuilds zeros
     scored = score_records(model, raw, records)
     calibration = Calibration.fit(scored[8:], 0.05)
     strange = np.arange(80) < 8
@@ -232,8 +233,8 @@ def with_scores(*scores: float) -> Callable[[Findings], Findings]:
     ],
 )  # fmt: skip
 def test_each_check_finds_its_own_fault(code: str, verdict: str, doctored: Callable[[Findings], Findings]) -> None:
-    assert {finding.verdict for finding in diagnose(healthy())} == {"ok"}
-    found = {finding.code: finding for finding in diagnose(doctored(healthy()))}
+    assert {finding.verdict for finding in diagnose(CHECKS, healthy())} == {"ok"}
+    found = {finding.code: finding for finding in diagnose(CHECKS, doctored(healthy()))}
     assert found[code].verdict == verdict
     assert (found[code].value is None) == (verdict == "not_applicable")
 

@@ -18,8 +18,8 @@ from components.models import Autoencoder, Blueprint
 from components.models.pca import PCA, Params
 from components.params.train import Params as TrainParams
 from components.runtime.errors import UserError
-from components.train import _loss
 from components.training.checkpoint import Checkpoints
+from components.training.planning import loss_of
 from components.training.records import InMemory
 from components.training.trainer import Trainer
 
@@ -92,8 +92,8 @@ def test_too_few_records_for_a_preparation_are_the_users_to_mend(tmp_path: Path)
 
 def test_a_loss_that_a_model_does_not_have_is_refused() -> None:
     with pytest.raises(UserError, match=r"variants\.x\.loss: 'hybrid' has no loss but 'mse', got 'bce'"):
-        _loss(["denoising", "hybrid"], TrainParams(loss="bce"), None, "variants.x")  # type: ignore[arg-type]
-    assert _loss(["denoising", "hybrid"], TrainParams(), None, "variants.x") == "mse"  # type: ignore[arg-type]
+        loss_of(["denoising", "hybrid"], "bce", ROW, "variants.x")
+    assert loss_of(["denoising", "hybrid"], "auto", ROW, "variants.x") == "mse"
 
 
 def test_pretraining_teaches_each_layer_and_touches_no_other() -> None:

@@ -87,6 +87,7 @@ def test_an_object_may_take_the_place_of_a_folder_and_back(bucket: Bucket) -> No
     assert list(sync(bucket)["files"]) == ["a/b.npy"]
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # connections that were broken off
 @pytest.mark.parametrize("error", [KeyboardInterrupt, UserError("here", "broke", "mend it")])
 def test_a_sync_that_broke_off_continues_where_it_stopped(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch, error: BaseException

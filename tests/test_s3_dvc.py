@@ -25,7 +25,7 @@ def toy(tmp_path: Path, bucket: Bucket) -> ToyProject:
     """The toy project, whose ingest stage is the real one, reading the prefix `raw/`."""
     toy = ToyProject(tmp_path)
     (tmp_path / "components/params/__init__.py").unlink()
-    for name in ("ingest.py", "ingesting", "sources", "params/__init__.py", "params/ingest.py"):
+    for name in ("ingest.py", "ingesting", "preparing", "sources", "params/__init__.py", "params/ingest.py"):
         (tmp_path / "components" / name).symlink_to(ROOT / "components" / name)
     toy.write("dvc.yaml", toy.read("dvc.yaml").replace("python step.py ingest artifacts/ingest/data", REAL_INGEST))
     section = f"ingest: {{source: s3, path: 's3://{bucket.name}/raw'}}"

@@ -83,16 +83,16 @@ def decide(scores: list[float], calibration: Calibration) -> parity.Values:
 def test_a_decision_may_flip_within_the_tolerance_of_the_threshold_and_nowhere_else() -> None:
     calibration = Calibration.fit(np.arange(1, 41, dtype=np.float32), 0.1)
     edge = calibration.threshold
-    near = parity.Comparison(calibration)
+    near = parity.Comparison(calibration, parity.Peaks())
     near.add(decide([edge, 5.0], calibration), decide([edge * 1.00005, 5.0], calibration))
     assert (near.flips, near.flips_outside, near.faults()) == (1, 0, [])
-    far = parity.Comparison(calibration)
+    far = parity.Comparison(calibration, parity.Peaks())
     far.add(decide([edge, 5.0], calibration), decide([edge + 1, 5.0], calibration))
     assert far.faults() == ["score differs by up to 1", "1 decisions flip away from the threshold"]
-    dishonest = parity.Comparison(calibration)
+    dishonest = parity.Comparison(calibration, parity.Peaks())
     expected = decide([5.0, 6.0], calibration)
     dishonest.add({**expected, "p_value": expected["p_value"] + np.float32(1e-6)}, expected)
     assert dishonest.faults() == ["2 p-values or decisions do not belong to their scores"]
-    broken = parity.Comparison(calibration)
+    broken = parity.Comparison(calibration, parity.Peaks())
     broken.add(decide([np.nan], calibration), decide([39.0], calibration))
     assert broken.faults()[0] == "score differs by up to nan"

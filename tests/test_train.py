@@ -26,7 +26,7 @@ from components.train import _run_key
 from components.training import precision
 from components.training.checkpoint import Checkpoints
 from components.training.records import InMemory
-from components.training.schedules import SCHEDULES
+from components.training.schedules import SCHEDULES, Now
 from components.training.trainer import Trainer, add_sums
 from components.training.weights import load_model, load_pca, load_untrained
 
@@ -140,7 +140,7 @@ def test_one_cycle_is_torchs() -> None:
     reference = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1.0, total_steps=1001)
     for step in range(1000):
         expected = optimizer.param_groups[0]["lr"]
-        assert SCHEDULES["one_cycle"](step / 1000) == pytest.approx(expected, abs=5e-3)
+        assert SCHEDULES["one_cycle"](Now(step / 1000, Params())) == pytest.approx(expected, abs=5e-3)
         optimizer.step()
         reference.step()
 
@@ -163,7 +163,7 @@ def test_bf16_trains_weights_of_float32(tmp_path: Path) -> None:
 def test_the_stage_leaves_what_later_stages_read(finished: Path) -> None:
     for variant in ("pca", "vanilla"):
         folder = finished / "artifacts" / "train" / variant
-        names = {"model.safetensors", "pca.safetensors", "config.json", "history.csv", "fit.json"}
+        names = {"model.safetensors", "pca.safetensors", "config.json", "history.csv", "fit.json", "diagnosis.json"}
         assert {path.name for path in folder.iterdir()} == names
         assert load_model(folder)(torch.rand(3, 1, 8, 8))[1].shape == (3, 8)
         assert load_pca(folder)(torch.rand(3, 1, 8, 8))[1].shape == (3, 8)

@@ -22,6 +22,7 @@ class Candidate:
     threshold: dict[str, Any]
     metrics: dict[str, Any]
     diagnosis: list[dict[str, Any]]
+    """What train and evaluate found, in this order."""
     parity: dict[str, Any]
     figures: tuple[Path, ...]
     """SVG files of the evaluation, by name."""
@@ -48,10 +49,13 @@ def load_candidates(variants: Sequence[str], artifacts: Path) -> list[Candidate]
 
 def _load(name: str, artifacts: Path) -> Candidate:
     evaluated = artifacts / "evaluate" / name
+    found = [
+        read_json(artifacts / stage / name / "diagnosis.json", f"{stage}@{name}") for stage in ("train", "evaluate")
+    ]
     return Candidate(
         name=name,
         metrics=read_json(evaluated / "metrics.json", f"evaluate@{name}"),
-        diagnosis=read_json(evaluated / "diagnosis.json", f"evaluate@{name}"),
+        diagnosis=[*found[0], *found[1]],
         parity=read_json(artifacts / "export" / name / "parity.json", f"export@{name}"),
         threshold=read_json(artifacts / "threshold" / name / "threshold.json", f"threshold@{name}"),
         config=read_json(artifacts / "train" / name / "config.json", f"train@{name}"),

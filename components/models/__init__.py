@@ -7,21 +7,21 @@ Code asks an entry for a capability and never compares a model's name.
 import hashlib
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import torch
-import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from components.data.item import Item
+from components.objectives import LOSSES
 from components.params import unknown
 from components.runtime.errors import UserError
 
-Loss = Literal["mse", "bce", "mixed"]
+Loss = str
+"""A key of `components.objectives.LOSSES`."""
 
 
 class ModelParams(BaseModel):
@@ -43,15 +43,16 @@ class Autoencoder(nn.Module):
 
     Args:
         item: what a scaled record looks like.
-        loss: "bce" trains on logits and reconstructs through a sigmoid, "mse" reconstructs linearly
-            (a sigmoid under squared error saturates and is a classic cause of constant outputs), "mixed" is for
-            tables: numbers are Gaussian and linear, the levels of a column a softmax under cross-entropy.
+        loss: what the reconstruction is trained on; it also decides the output's activation ("bce": sigmoid,
+            "mixed": softmax over the levels of a column, all others: linear).
     """
 
     def __init__(self, item: Item, loss: Loss) -> None:
         super().__init__()
         self.item = item
         self.loss = loss
+        self.distance = LOSSES[loss].distance
+        """Replaced before training where the loss is made of a file."""
 
     def encode(self, x: Tensor) -> Tensor:
         """The code (batch, latent_dim)."""
@@ -67,9 +68,7 @@ class Autoencoder(nn.Module):
 
     def activate(self, logits: Tensor) -> Tensor:
         """The reconstruction from what stands before its output activation. Shapes: (batch, *item) both."""
-        if self.loss == "bce":
-            return torch.sigmoid(logits)
-        return softmax_groups(logits, self.item.groups) if self.loss == "mixed" else logits
+        return LOSSES[self.loss].activate(logits, self.item)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(reconstruction, code)."""
@@ -78,13 +77,7 @@ class Autoencoder(nn.Module):
 
     def reconstruction_loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """Mean loss over the values of each record (batch,); records of a ragged batch weigh the same."""
-        if self.loss == "mixed":
-            return column_loss(logits, target, self.item.groups)
-        if self.loss == "bce":
-            values = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-        else:
-            values = F.mse_loss(logits, target, reduction="none")
-        return values.flatten(1).mean(1)
+        return self.distance(logits, target, self.item)
 
     def objective(self, x: Tensor, target: Tensor | None = None) -> dict[str, Tensor]:
         """Named terms (batch,) each; their sum is minimised.
@@ -110,28 +103,6 @@ class Autoencoder(nn.Module):
         """What this model is for beyond reconstruction, measured per record (batch,); empty for most."""
         del x
         return {}
-
-
-def softmax_groups(logits: Tensor, groups: Sequence[tuple[int, int]]) -> Tensor:
-    """Probabilities for the values of each group, the others as they are. Shapes: (batch, value) both."""
-    parts, done = [], 0
-    for start, stop in groups:
-        parts += [logits[:, done:start], torch.softmax(logits[:, start:stop], 1)]
-        done = stop
-    return torch.cat([*parts, logits[:, done:]], 1)
-
-
-def column_loss(logits: Tensor, target: Tensor, groups: Sequence[tuple[int, int]]) -> Tensor:
-    """Mean over the columns of each record (batch,): half the squared error of a number, which is the negative
-    log-likelihood of a Gaussian of unit variance up to a constant, and the cross-entropy of a column of levels.
-    """
-    is_number = torch.ones(logits.shape[1], dtype=torch.bool, device=logits.device)
-    total = torch.zeros(len(logits), device=logits.device)
-    for start, stop in groups:
-        is_number[start:stop] = False
-        total = total - (target[:, start:stop] * torch.log_softmax(logits[:, start:stop], 1)).sum(1)
-    total = total + (logits - target).square().mul(is_number).sum(1) / 2
-    return total / (len(groups) + is_number.sum())
 
 
 @dataclass(frozen=True)

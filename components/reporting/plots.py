@@ -109,7 +109,7 @@ def losses(history: Mapping[str, Sequence[float]], best_epoch: int) -> Figure:
     best = f"best: epoch {epochs[best_epoch]:.0f}"
     above.plot(epochs[best_epoch], validation[best_epoch], "o", color=ANOMALOUS, markersize=6, label=best)
     if min(train.min(), validation.min()) > 0:
-        _log_scale(above, "y")
+        log_scale(above, "y")
     above.set_title("Loss")
     above.legend(loc="upper right")
     below.plot(epochs, history["gradient_norm"], color=THIRD, linewidth=1.1)
@@ -117,7 +117,7 @@ def losses(history: Mapping[str, Sequence[float]], best_epoch: int) -> Figure:
     below.set_xlabel("epoch")
     below.xaxis.set_major_locator(MaxNLocator(integer=True))
     if min(history["gradient_norm"]) > 0:
-        _log_scale(below, "y")
+        log_scale(below, "y")
     for axes in (above, below):
         axes.grid(axis="y")
         axes.margins(x=0.02)
@@ -144,7 +144,7 @@ def errors(kinds: Mapping[str, np.ndarray], threshold: float) -> Figure:
         heights, _ = np.histogram(np.maximum(scores, smallest), bins, weights=share)
         axes.stairs(heights, bins, fill=True, color=colour, alpha=0.35)
         axes.stairs(heights, bins, color=colour, linewidth=1.3, label=label)
-    _log_scale(axes, "x")
+    log_scale(axes, "x")
     axes.set_ylim(0, axes.get_ylim()[1] * 1.3)  # room for the legend
     axes.axvline(threshold, ymax=0.8, color=INK, linewidth=1.4, dashes=(4, 2))
     text = {"xycoords": axes.get_xaxis_transform(), "textcoords": "offset points", "fontsize": 9}
@@ -312,7 +312,7 @@ def _signed(difference: np.ndarray, strongest: float) -> np.ndarray:
     return np.round(rgba * 255).astype(np.uint8)
 
 
-def _log_scale(axes: Axes, which: Literal["x", "y"]) -> None:
+def log_scale(axes: Axes, which: Literal["x", "y"]) -> None:
     """A logarithmic axis with plain numbers, at 1-2-5 steps where a label per power of ten would be too few."""
     (axes.set_xscale if which == "x" else axes.set_yscale)("log")
     axis = axes.xaxis if which == "x" else axes.yaxis

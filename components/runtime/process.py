@@ -4,6 +4,7 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Sequence
 
 from components.runtime.errors import UserError
 
@@ -76,18 +77,19 @@ def make_deterministic(threads: int) -> None:
     torch.backends.cudnn.allow_tf32 = False  # float32 means float32 in convolutions too
 
 
-def variant_argument() -> str:
-    """The one argument of a stage that runs per variant.
+def variant_argument(arguments: Sequence[str] | None = None) -> str:
+    """The one argument of a stage that runs per variant; `arguments` are the command line's where none are given.
 
     Raises:
         UserError: no argument, more than one, or no variant of params.yaml.
     """
     from components.params import read_params, unknown
 
-    if len(sys.argv) != 2:
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if len(arguments) != 1:
         stage = sys.argv[0].rpartition("/")[2].removesuffix(".py")
         raise UserError(f"components.{stage}", "needs the name of one variant", f"python -m components.{stage} vanilla")
     known = read_params().get("variants") or {}
-    if sys.argv[1] not in known:
-        raise unknown("variants", "variant", sys.argv[1], map(str, known))
-    return sys.argv[1]
+    if arguments[0] not in known:
+        raise unknown("variants", "variant", arguments[0], map(str, known))
+    return arguments[0]

@@ -1,1 +1,1 @@
-"""Scores and what they are worth: reconstruction errors, conformal decisions, metrics with intervals, diagnosis."""
+"""Scores and what they are worth: reconstruction errors, conformal decisions, metrics with intervals."""

@@ -20,8 +20,10 @@ from components.models import Autoencoder
 from components.params.train import Params
 from components.runtime.errors import UserError
 from components.training.checkpoint import Checkpoints
+from components.training.optimizers import make_optimizer
 from components.training.records import Records
-from components.training.schedules import SCHEDULES
+from components.training.schedules import Now, begin, plateaus, rate
+from components.training.terms import TermFactors
 
 VALIDATION_BATCH = 1024
 """Records at most."""
@@ -46,9 +48,10 @@ class Progress:
     best_loss: float = math.inf
     best: dict[str, Tensor] = field(default_factory=dict)
 
-    def is_stale(self, patience: int) -> bool:
-        """Whether the validation loss has not improved for `patience` epochs."""
-        return patience > 0 and len(self.history) - 1 - self.best_epoch >= patience
+    @property
+    def losses(self) -> list[float]:
+        """Validation loss of every complete epoch."""
+        return [row["validation_loss"] for row in self.history]
 
 
 class Trainer:
@@ -69,8 +72,8 @@ class Trainer:
         self.network, self.scale, self.params, self.seed, self.where = network, scale, params, seed, where
         self.weights = list(network.parameters())
         self.device = self.weights[0].device
-        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[params.optimizer]
-        self.optimizer = kind(self.weights, params.learning_rate, weight_decay=params.weight_decay, fused=True)
+        self.optimizer = make_optimizer(network, params)
+        self.factors = TermFactors(params, where)
         self.autocast = (
             (lambda: torch.autocast(self.device.type, torch.bfloat16)) if precision == "bf16" else nullcontext
         )
@@ -91,10 +94,13 @@ class Trainer:
         if not progress.history:
             self._prepare(train)
         for epoch in range(len(progress.history), self.params.epochs):
-            if progress.is_stale(self.params.patience):
+            ended = plateaus(progress.losses, self.params.patience)
+            if len(ended) > self.params.restarts:
                 break
+            if epoch - 1 in ended:
+                self._restart(progress)
             started = time.perf_counter()
-            row = {"epoch": float(epoch), **self._train_epoch(train, epoch)}
+            row = {"epoch": float(epoch), **self._train_epoch(train, epoch, progress.losses)}
             elapsed = time.perf_counter() - started
             row |= self._validate(validation)
             self._note(progress, row)
@@ -117,6 +123,11 @@ class Trainer:
         except ValueError as error:
             raise UserError(self.where, str(error), "choose a smaller code or add records") from None
 
+    def _restart(self, progress: Progress) -> None:
+        """Back to the best weights, without the momentum that led away from them."""
+        self.network.load_state_dict(progress.best)
+        self.optimizer = make_optimizer(self.network, self.params)
+
     def _note(self, progress: Progress, row: Row) -> None:
         if not all(map(math.isfinite, row.values())):
             raise UserError(
@@ -129,25 +140,25 @@ class Trainer:
             progress.best_epoch, progress.best_loss = len(progress.history) - 1, row["validation_loss"]
             progress.best = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
 
-    def _train_epoch(self, records: Records, epoch: int) -> Row:
-        """One pass; sums stay on the device, so that no step waits for the host."""
+    def _train_epoch(self, records: Records, epoch: int, losses: list[float]) -> Row:
+        """One pass, behind `losses` of earlier ones; sums stay on the device, so that no step waits for the host."""
         self.network.train()
         torch.manual_seed(derive_seed(self.seed, f"epoch {epoch}"))
         steps = math.ceil(len(records) / self.params.batch_size)
-        sums: dict[str, Tensor] = {}
+        now, sums = begin(epoch, losses, self.params), dict[str, Tensor]()
         norms = torch.zeros((), device=self.device)
         for step, raw in enumerate(records.shuffled(self.params.batch_size)):
-            rate = self._set_rate((epoch * steps + step) / (self.params.epochs * steps))
+            chosen = self._set_rate(now.at((epoch * steps + step) / (self.params.epochs * steps)))
             with self.autocast():
                 terms = self.objective(self.scale(raw.to(self.device)))
-            loss = torch.stack([term.float().mean() for term in terms.values()]).sum()
+            loss = self.factors.total({name: term.float().mean() for name, term in terms.items()}, epoch)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             norms += nn.utils.clip_grad_norm_(self.weights, self.params.clip_norm)
             self.optimizer.step()
             add_sums(sums, terms)
-        row = {"learning_rate": rate, "gradient_norm": norms.item() / steps}
-        return row | _means("train", sums, len(records))
+        row = {"learning_rate": chosen, "gradient_norm": norms.item() / steps}
+        return row | self._means("train", sums, len(records))
 
     @torch.no_grad()
     def _validate(self, records: Records) -> Row:
@@ -157,13 +168,19 @@ class Trainer:
         sums: dict[str, Tensor] = {}
         for raw in records.in_order(batch_of(self.network.item.shape, VALIDATION_BATCH)):
             add_sums(sums, self.network.objective(self.scale(raw.to(self.device))))
-        return _means("validation", sums, len(records))
+        return self._means("validation", sums, len(records))
 
-    def _set_rate(self, progress: float) -> float:
-        rate = self.params.learning_rate * SCHEDULES[self.params.schedule](progress)
+    def _means(self, split: str, sums: dict[str, Tensor], count: int) -> Row:
+        """Mean of each term as it is, and their sum at full weights, so that epochs compare throughout a warm-up."""
+        means = {name: total.item() / count for name, total in sums.items()}
+        loss = sum(self.factors.of(name) * mean for name, mean in means.items())
+        return {f"{split}_loss": loss, **{f"{split}_{name}": mean for name, mean in means.items()}}
+
+    def _set_rate(self, now: Now) -> float:
+        chosen = rate(now)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        return rate
+            group["lr"] = chosen
+        return chosen
 
     def _save(self, progress: Progress, checkpoints: Checkpoints) -> None:
         tensors = {f"network/{name}": tensor for name, tensor in self.network.state_dict().items()}
@@ -204,8 +221,3 @@ def add_sums(sums: dict[str, Tensor], terms: dict[str, Tensor]) -> None:
     for name, term in terms.items():
         total = term.detach().double().sum()
         sums[name] = sums[name] + total if name in sums else total
-
-
-def _means(split: str, sums: dict[str, Tensor], count: int) -> Row:
-    means = {f"{split}_{name}": total.item() / count for name, total in sums.items()}
-    return {f"{split}_loss": sum(means.values()), **means}

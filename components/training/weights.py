@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
@@ -11,6 +10,7 @@ from components.data.item import Item
 from components.models import Autoencoder, Blueprint, find
 from components.runtime.errors import UserError
 from components.runtime.outputs import read_json
+from components.training.initial import build
 
 MODEL, PCA_TWIN, CONFIG = "model.safetensors", "pca.safetensors", "config.json"
 
@@ -60,8 +60,7 @@ def load_untrained(train_dir: Path) -> Autoencoder | None:
     config = load_config(train_dir)
     if find(config["model"]).closed_form:
         return None
-    torch.manual_seed(config["seed"])
-    return blueprint_of(config).build().eval()
+    return build(blueprint_of(config), config["train"]["init"], config["seed"]).eval()
 
 
 def _filled(blueprint: Blueprint, path: Path) -> Autoencoder:

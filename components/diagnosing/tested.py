@@ -1,16 +1,10 @@
-"""Checks of a finished model: what is wrong with it, how much, and what to do; one row of a table each.
+"""Signs on test records: whether an evaluation can be trusted, and what it found."""
 
-A check answers None where it does not apply, which is never shown as passed. To add one, write a function from
-`Findings` to `Answer` and add its row to `CHECKS`.
-"""
-
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
 
 import numpy as np
 
-Verdict = Literal["ok", "warning", "problem", "not_applicable"]
+from components.diagnosing import Answer, Check, graded
 
 
 @dataclass(frozen=True)
@@ -27,58 +21,24 @@ class Findings:
     """Test records that differ from each other."""
 
 
-class Answer(NamedTuple):
-    """A check's verdict and the number that decided it."""
-
-    verdict: Verdict
-    value: float
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One entry of diagnosis.json."""
-
-    code: str
-    title: str
-    verdict: Verdict
-    value: float | None
-    remedy: str
-
-
-@dataclass(frozen=True)
-class Check:
-    """One row of the table."""
-
-    code: str
-    title: str
-    """States the problem, so that a verdict of problem reads as a sentence."""
-    remedy: str
-    ask: Callable[[Findings], Answer | None]
-
-
-def _graded(value: float, warning: float, problem: float) -> Answer:
-    """Larger is worse."""
-    return Answer("problem" if value >= problem else "warning" if value >= warning else "ok", value)
-
-
 def untrained(findings: Findings) -> Answer | None:
     """Squared error relative to the same network before training; weights that did not move decide alone."""
     if findings.weight_change is None or "untrained_mse" not in findings.metrics:
         return None
     if findings.weight_change < 1e-3:  # one step of Adam moves weights further
         return Answer("problem", findings.weight_change)
-    return _graded(findings.metrics["mse"] / findings.metrics["untrained_mse"], 0.5, 0.9)
+    return graded(findings.metrics["mse"] / findings.metrics["untrained_mse"], 0.5, 0.9)
 
 
 def indistinct_scores(findings: Findings) -> Answer:
     """Share of distinct test records whose score is also another record's."""
     shared = 1 - len(np.unique(findings.scores)) / findings.distinct_records
-    return _graded(max(shared, 0.0), 0.1, 0.5)  # float32 lets some coincide by chance
+    return graded(max(shared, 0.0), 0.1, 0.5)  # float32 lets some coincide by chance
 
 
 def not_finite(findings: Findings) -> Answer:
     """Test records whose score is no finite number."""
-    return _graded(int((~np.isfinite(findings.scores)).sum()), 1, 1)
+    return graded(int((~np.isfinite(findings.scores)).sum()), 1, 1)
 
 
 def worse_than_pca(findings: Findings) -> Answer | None:
@@ -96,10 +56,10 @@ def overfit(findings: Findings) -> Answer:
     verdict looks at the interval's lower end.
     """
     low = findings.metrics["training_rule_false_alarm_rate_low"]
-    return Answer(_graded(low, 0.1, 0.25).verdict, findings.metrics["training_rule_false_alarm_rate"])
+    return Answer(graded(low, 0.1, 0.25).verdict, findings.metrics["training_rule_false_alarm_rate"])
 
 
-CHECKS = (
+CHECKS: tuple[Check[Findings], ...] = (
     Check(
         "untrained",
         "Training achieved little: the error is close to that of the untrained network",
@@ -131,14 +91,3 @@ CHECKS = (
         overfit,
     ),
 )
-
-
-def diagnose(findings: Findings) -> list[Finding]:
-    """Every check's entry, in the order of the table."""
-    return [_ask(check, findings) for check in CHECKS]
-
-
-def _ask(check: Check, findings: Findings) -> Finding:
-    answer = check.ask(findings)
-    verdict, value = answer or ("not_applicable", None)
-    return Finding(check.code, check.title, verdict, value, check.remedy)
