@@ -11,6 +11,7 @@ from components.data.columns import FALSE_WORDS, MISSING, TRUE_WORDS, ColumnKind
 
 LARGEST = float(np.finfo(np.float32).max)
 """Largest number that a model can be fed."""
+_NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(?i:inf|infinity)"
 _DATE = r"\d{4}-\d{2}-\d{2}"
 _DAY = 86_400_000_000  # microseconds
 
@@ -23,7 +24,10 @@ def tidy(cells: pd.Series) -> pd.Series:
 
 def to_numbers(cells: pd.Series) -> np.ndarray:
     """(cell,) float64; NaN where a cell is no number, infinity where it is too large for one."""
-    return pd.to_numeric(cells, errors="coerce").to_numpy(np.float64)
+    numbers = np.full(len(cells), np.nan)
+    written = cells.str.fullmatch(_NUMBER).to_numpy(bool)
+    numbers[written] = cells[written].astype("float64")
+    return numbers
 
 
 def to_instants(cells: pd.Series) -> np.ndarray:
