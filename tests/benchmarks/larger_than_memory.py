@@ -36,7 +36,7 @@ HEIGHT, WIDTH, CHUNK = 96, 128, 2048
 RECORD = HEIGHT * WIDTH
 BOUND = 2048.0  # MiB
 ROUNDS, WINDOWS, PORTION = 3, 256 << 20, 1 << 30
-SIZES = {"latent_dim": 16, "hidden": [128]}
+SIZES = {"latent_dim": 16, "hidden": [32]}
 STAGES = ("ingest", "prepare", "resolve", "train@vanilla", "threshold@vanilla", "evaluate@vanilla", "export@vanilla",
           "compare")  # fmt: skip
 PARAMS: dict[str, Any] = {
@@ -82,7 +82,7 @@ def anonymous(process: psutil.Process) -> int:
 def run(checkout: Path, command: tuple[str, ...]) -> tuple[float, float]:
     """Seconds and peak MiB of a command that has to succeed."""
     started, peak = time.perf_counter(), 0
-    with subprocess.Popen(command, cwd=checkout, env=environment()) as child:
+    with subprocess.Popen(command, cwd=checkout, env=environment(), stdout=subprocess.DEVNULL) as child:
         process = psutil.Process(child.pid)
         while child.poll() is None:
             peak = max(peak, anonymous(process))
