@@ -67,12 +67,14 @@ def train(variant: str, seed: int, log: Callable[["Epoch"], None], out: Path = A
     checkpoints = Checkpoints(variant, _run_key(config, planned.resolved["files"]))
     if planned.closed_form:
         _fit_closed_form(network, scale, where)
-        twin, untrained = network, None
+        untrained = None
     else:
         history, config["best_epoch"] = _fit_by_steps(network, scale, params, config, checkpoints, log)
-        twin = pca_blueprint(blueprint.item, blueprint.params["latent_dim"]).build()
-        _fit_closed_form(twin, scale, where)
         untrained = build(blueprint, params.init, seed, where)
+    yardstick = pca_blueprint(blueprint.item, blueprint.params["latent_dim"])
+    twin = network if blueprint == yardstick else yardstick.build()
+    if twin is not network:
+        _fit_closed_form(twin, scale, where)
     fit = fit_report(network.cpu().eval(), twin, untrained, scale.cpu(), seed)
     if planned.closed_form:
         loss = fit["validation_mse"] or 0.0

@@ -87,3 +87,9 @@ def test_training_contracts_the_code() -> None:
             shifts.append({name: float(value.mean()) for name, value in model.speciality(x).items()})
     assert shifts[1]["jacobian_norm"] < 0.5 * shifts[0]["jacobian_norm"]
     assert shifts[1]["code_shift"] < 0.5 * shifts[0]["code_shift"]
+
+
+def test_the_decoder_sees_a_small_code_as_the_encoder_had_it_before_its_sigmoid() -> None:
+    model, values = build(), 0.01 * torch.randn(20, 5)
+    seen = model.decode_logits(torch.sigmoid(values)).flatten(1)
+    assert torch.allclose(seen, model.decoder(values), atol=1e-5)

@@ -211,6 +211,16 @@ def test_a_checkpoint_of_other_code_is_never_resumed(
     assert _run_key({"variant": "vanilla"}, {}) != before
 
 
+def test_a_whitened_pca_stands_beside_the_plain_one(checkout: Path) -> None:
+    edit_params(checkout, variants={"white": {"model": "pca", "latent_dim": 8, "whiten": True}})
+    for command in (["resolve"], ["train", "white"]):
+        must(sys.executable, "-m", f"components.{command[0]}", *command[1:], cwd=checkout)
+    folder, x = checkout / "artifacts/train/white", torch.rand(5, 1, 8, 8)
+    whitened, plain = load_model(folder), load_pca(folder)
+    assert not torch.allclose(whitened.encode(x), plain.encode(x), atol=0.1)
+    assert torch.allclose(whitened(x)[0], plain(x)[0], atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("env", "variant", "message"),
     [

@@ -32,7 +32,8 @@ def blueprint_of(config: dict[str, Any]) -> Blueprint:
 
 def pca_blueprint(item: Item, latent_dim: int) -> Blueprint:
     """PCA at the same code size, the yardstick beside every model."""
-    return Blueprint("pca", {"latent_dim": min(latent_dim, item.size)}, None, None, item, "mse")
+    params = find("pca").params(latent_dim=min(latent_dim, item.size)).model_dump()
+    return Blueprint("pca", params, None, None, item, "mse")
 
 
 def load_config(train_dir: Path) -> dict[str, Any]:
