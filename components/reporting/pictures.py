@@ -56,22 +56,31 @@ def _anomalies(judged: Judged, number: int) -> Figure:
     rows = np.argsort(-judged.scores, kind="stable")[:number]
     title, captions = "Strangest records, with class and score", _captions(judged, rows)
     if judged.columns:
-        return table_plots.strangest(_contributions(judged, rows), _names(judged), captions, judged.anomalous[rows])
+        return table_plots.strangest(
+            np.concatenate(list(_contributions(judged, rows))), _names(judged), captions, judged.anomalous[rows]
+        )
     if judged.model.item.is_image:
         return plots.images(*_pair(judged, rows), title, captions, judged.anomalous[rows])
     return plots.strips(*_pair(judged, rows), title, captions, judged.anomalous[rows])
 
 
 def _explained(judged: Judged) -> Figure:
-    return table_plots.explained(_contributions(judged, np.arange(len(judged.records))), judged.alarms, _names(judged))
+    kinds = (np.flatnonzero(~judged.alarms), np.flatnonzero(judged.alarms))
+    calm, alarmed = (_mean(_contributions(judged, rows), len(rows)) if len(rows) else None for rows in kinds)
+    return table_plots.explained(calm, alarmed, _names(judged))
 
 
-def _contributions(judged: Judged, rows: np.ndarray) -> np.ndarray:
-    """Parts of the score (row, column) float64; what is no number shows as zero."""
+def _contributions(judged: Judged, rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Parts of the score (row, column) float64, a batch at a time; what is no number shows as zero."""
     of, count = torch.tensor(column_of(judged.columns)), len(judged.columns)
-    batches = reconstruct(judged.model, judged.scale, judged.records, rows)
-    parts = np.concatenate([contributions(batch.x, batch.x_hat, of, count).numpy() for batch in batches])
-    return np.nan_to_num(parts.astype(np.float64), nan=0, posinf=0, neginf=0)
+    for batch in reconstruct(judged.model, judged.scale, judged.records, rows):
+        parts = contributions(batch.x, batch.x_hat, of, count).numpy().astype(np.float64)
+        yield np.nan_to_num(parts, nan=0, posinf=0, neginf=0)
+
+
+def _mean(parts: Iterator[np.ndarray], records: int) -> np.ndarray:
+    """Mean over the records of all parts (record, column): (column,)."""
+    return np.sum([part.sum(0) for part in parts], 0) / records
 
 
 def _names(judged: Judged) -> list[str]:
@@ -120,15 +129,14 @@ def _leading_plane(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _columns_of(judged: Judged) -> Figure:
-    return plots.columns(_squares(judged, ~judged.anomalous), _squares(judged, judged.anomalous))
+    kinds = (np.flatnonzero(~judged.anomalous), np.flatnonzero(judged.anomalous))
+    normal, anomalous = (_mean(_squares(judged, rows), len(rows)) if len(rows) else None for rows in kinds)
+    return plots.columns(normal, anomalous)
 
 
-def _squares(judged: Judged, which: np.ndarray) -> np.ndarray | None:
-    """Mean squared error of each column (column,) over the records that `which` marks, None where it marks none."""
-    if not which.any():
-        return None
-    sums = [np.square(x_hat - x).sum(0) for x, x_hat in _pairs(judged, np.flatnonzero(which))]
-    return np.sum(sums, 0) / which.sum()
+def _squares(judged: Judged, rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Squared errors (row, column), a batch at a time."""
+    return (np.square(x_hat - x) for x, x_hat in _pairs(judged, rows))
 
 
 def _pair(judged: Judged, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -14,13 +14,13 @@ _LONGEST_NAME = 24
 
 
 @styled
-def explained(contributions: np.ndarray, alarms: np.ndarray, names: Sequence[str]) -> Figure:
-    """Mean contribution of each column with and without an alarm, first those that alarms add most to.
+def explained(calm: np.ndarray | None, alarmed: np.ndarray | None, names: Sequence[str]) -> Figure:
+    """Mean contribution of each column without and with an alarm, first those that alarms add most to.
 
-    Shapes: contributions (record, column), alarms (record,) bool, names (column,).
+    Shapes: (column,) each, None where there is no such record, one of them at least is not.
     """
-    kinds = {"records without an alarm": ~alarms, "records with an alarm": alarms}
-    means = {name: contributions[of].mean(0) for name, of in kinds.items() if of.any()}
+    kinds = {"records without an alarm": calm, "records with an alarm": alarmed}
+    means = {name: mean for name, mean in kinds.items() if mean is not None}
     extra = np.diff(list(means.values()), axis=0)[0] if len(means) == 2 else next(iter(means.values()))
     order = np.argsort(-extra, kind="stable")[:MOST_COLUMNS]
     figure = Figure(figsize=(WIDTH, 1.1 + 0.2 * len(order)), layout="constrained")
@@ -29,7 +29,7 @@ def explained(contributions: np.ndarray, alarms: np.ndarray, names: Sequence[str
     if len(means) == 2:
         axes.hlines(places, *(mean[order] for mean in means.values()), color=INK, alpha=0.4, linewidth=1)
     for name, mean in means.items():
-        marker, colour = ("^", ANOMALOUS) if kinds[name] is alarms else ("o", NORMAL)
+        marker, colour = ("^", ANOMALOUS) if mean is alarmed else ("o", NORMAL)
         axes.plot(mean[order], places, marker, color=colour, markersize=6, label=name)
     axes.set_yticks(places, _shortened(names, order))
     axes.invert_yaxis()
