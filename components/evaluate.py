@@ -119,14 +119,13 @@ def _errors(model: "Autoencoder", scale: "nn.Module", records: "np.ndarray", row
     # arrays have no declared range; the one they have here serves every model alike
     peak = 1.0 if model.item.unit_range else _range(scale, records, rows)
     probabilities = LOSSES[model.loss].probabilities
-    parts = [
-        {
-            "mse": reconstruction_error(batch.x, batch.x_hat).numpy(),
-            **record_errors(batch.x.flatten(1).numpy(), batch.x_hat.flatten(1).numpy(), peak, probabilities),
-        }
-        for batch in reconstruct(model, scale, records, rows)
-    ]
-    return {name: float(np.concatenate([part[name] for part in parts]).mean(dtype=np.float64)) for name in parts[0]}
+    # summed at once: small arrays kept from every batch would pin the heap between the large ones
+    totals: Metrics = {}
+    for batch in reconstruct(model, scale, records, rows):
+        errors = record_errors(batch.x.flatten(1).numpy(), batch.x_hat.flatten(1).numpy(), peak, probabilities)
+        for name, values in {"mse": reconstruction_error(batch.x, batch.x_hat).numpy(), **errors}.items():
+            totals[name] = totals.get(name, 0.0) + float(values.sum(dtype=np.float64))
+    return {name: total / len(rows) for name, total in totals.items()}
 
 
 def _range(scale: "nn.Module", records: "np.ndarray", rows: "np.ndarray") -> float:
@@ -169,9 +168,12 @@ def _speciality(
     from components.scoring.score import reconstruct
 
     torch.manual_seed(seed)
+    totals: Metrics = {}
     with torch.no_grad():
-        parts = [model.speciality(batch.x) for batch in reconstruct(model, scale, records, rows)]
-    return {name: float(torch.cat([part[name] for part in parts]).double().mean()) for name in parts[0]}
+        for batch in reconstruct(model, scale, records, rows):
+            for name, values in model.speciality(batch.x).items():
+                totals[name] = totals.get(name, 0.0) + float(values.double().sum())
+    return {name: total / len(rows) for name, total in totals.items()}
 
 
 def main() -> None:
