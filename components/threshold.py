@@ -1,25 +1,45 @@
-"""Stage `threshold`: errors of held-out normal records to a threshold whose false-alarm rate is bounded.
+"""Stage `threshold`: a trained model becomes a detector: its scores are fitted, and a threshold whose false-alarm rate
+is bounded.
 
-In:   artifacts/train/V, the calibration split of artifacts/prepare; no training, selection or test record
-Out:  artifacts/threshold/V — threshold.json {alpha, n, m, threshold, upper_95, method}, calibration_scores.npy (sorted)
+In:   artifacts/train/V; of artifacts/prepare the splits train and validation (for scores), calibration (for the
+      threshold); no selection or test record
+Out:  artifacts/threshold/V — threshold.json {alpha, n, m, threshold, upper_95, method}, calibration_scores.npy (sorted),
+      score.json and score.safetensors (what the scores are made of)
 Run:  python -m components.threshold V
 """
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.params import load_globals, load_section
-from components.params.threshold import Params
+from components.params import load_globals
+from components.params.threshold import Params, of_variant
 from components.runtime.errors import run_main
 from components.runtime.outputs import ARTIFACTS, complete_dir
 from components.runtime.process import die_with_parent, make_deterministic, set_threads, variant_argument
 
 if TYPE_CHECKING:
     from components.scoring.conformal import Calibration
+    from components.scoring.detector import Detector
 
 
-def calibrate(trained: Path, prepared: Path, params: Params, seed: int) -> "Calibration":
-    """Fit the threshold of the model in `trained`.
+def fit(trained: Path, prepared: Path, params: Params, seed: int) -> "Detector":
+    """Fit the scores of the model in `trained`, to normal records of train and validation.
+
+    Raises:
+        UserError: a score does not suit the data, or a missing artifact.
+    """
+    from components.data.scaling import Scale
+    from components.data.splits import load_manifest, load_records
+    from components.scoring.detector import fit_detector
+    from components.training.weights import load_model
+
+    splits = (load_records(split, prepared) for split in ("train", "validation"))
+    scale = Scale(load_manifest(prepared))
+    return fit_detector(load_model(trained), scale, *splits, params.score, params.combine, seed, "threshold.score")
+
+
+def calibrate(detector: "Detector", prepared: Path, params: Params, seed: int) -> "Calibration":
+    """Fit the threshold of a detector.
 
     At most `params.max_n` records are used, a random subset drawn with `seed`: the first ones would not do, because
     sources are often sorted by class or by time and conformal prediction needs exchangeable records.
@@ -32,15 +52,14 @@ def calibrate(trained: Path, prepared: Path, params: Params, seed: int) -> "Cali
     from components.data.scaling import Scale
     from components.data.splits import load_manifest, load_records
     from components.scoring.conformal import Calibration, require_enough
-    from components.scoring.score import score_records
-    from components.training.weights import load_model
+    from components.scoring.detector import detect
 
     records = load_records("calibration", prepared)
     require_enough(min(len(records), params.max_n), params.alpha)
     rows = None
     if len(records) > params.max_n:
         rows = np.sort(np.random.default_rng(seed).choice(len(records), params.max_n, replace=False))
-    scores = score_records(load_model(trained), Scale(load_manifest(prepared)), records, rows)
+    scores = detect(detector, Scale(load_manifest(prepared)), records, rows)
     return Calibration.fit(scores, params.alpha)
 
 
@@ -48,11 +67,14 @@ def main() -> None:
     """Run the stage."""
     variant = variant_argument()
     die_with_parent()
-    params, shared = load_section("threshold"), load_globals()
+    shared = load_globals()
     set_threads(shared.threads)
     make_deterministic(shared.threads)
-    found = calibrate(ARTIFACTS / "train" / variant, ARTIFACTS / "prepare", params, shared.seed)
+    params = of_variant(variant)
+    detector = fit(ARTIFACTS / "train" / variant, ARTIFACTS / "prepare", params, shared.seed)
+    found = calibrate(detector, ARTIFACTS / "prepare", params, shared.seed)
     with complete_dir(ARTIFACTS / "threshold" / variant) as folder:
+        detector.save(folder)
         found.save(folder)
     print(
         f"{variant}: an alarm above {found.threshold:.4g}; at most {found.alpha:g} of normal records raise one on "

@@ -17,6 +17,11 @@ _C1, _C2 = 0.01**2, 0.03**2  # for values in 0..1
 
 def ssim(x: Tensor, y: Tensor) -> Tensor:
     """Mean similarity of two images, at most 1. Shapes: (batch, channel, height, width) twice -> (batch,)."""
+    return similarity(x, y).flatten(1).mean(1)
+
+
+def similarity(x: Tensor, y: Tensor) -> Tensor:
+    """Similarity around each pixel, at most 1. Shapes: (batch, channel, height, width), three times."""
     # variances are small differences of large numbers, which bf16 would round away
     with torch.autocast(x.device.type, enabled=False):
         x, y = x.float(), y.float()
@@ -29,7 +34,7 @@ def ssim(x: Tensor, y: Tensor) -> Tensor:
         variance = local(x * x) - mean_x.square() + local(y * y) - mean_y.square()
         covariance = local(x * y) - mean_x * mean_y
         brightness = (2 * mean_x * mean_y + _C1) / (mean_x.square() + mean_y.square() + _C1)
-        return (brightness * (2 * covariance + _C2) / (variance + _C2)).flatten(1).mean(1)
+        return brightness * (2 * covariance + _C2) / (variance + _C2)
 
 
 def structural(output: Tensor, target: Tensor, item: Item) -> Tensor:

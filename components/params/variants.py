@@ -13,6 +13,8 @@ from pydantic import BaseModel
 
 from components import models
 from components.params import unknown, validate
+from components.params.threshold import OF_VARIANT
+from components.params.threshold import Params as ThresholdParams
 from components.params.train import Params as TrainParams
 from components.runtime.errors import UserError
 
@@ -65,7 +67,7 @@ def _deal(
     where = f"variants.{name}"
     validate(TrainParams, train, "train")
     homes: list[type[BaseModel]] = [entry.params, TrainParams, *([base.params] if base else [])]
-    known = {field for home in homes for field in home.model_fields}
+    known = {field for home in homes for field in home.model_fields} | set(OF_VARIANT)
     for key in given:
         if key not in known:
             raise unknown(where, "key", str(key), {*known, "model", *(["base"] if base else [])})
@@ -73,6 +75,8 @@ def _deal(
     def pick(home: type[BaseModel]) -> dict[str, Any]:
         return {key: value for key, value in given.items() if key in home.model_fields}
 
+    # read by `threshold@V` alone, so that another score retrains nothing
+    validate(ThresholdParams, {key: given[key] for key in OF_VARIANT if key in given}, where)
     params = validate(entry.params, pick(entry.params), where)
     # one code, one size: a default of the base's must not contradict the wrapper's
     code = {"latent_dim": params.latent_dim}

@@ -25,17 +25,16 @@ def reconstruction_error(x: Tensor, x_hat: Tensor) -> Tensor:
     return (x_hat - x).square().flatten(1).mean(1)
 
 
-def contributions(x: Tensor, x_hat: Tensor, column_of: Tensor, columns: int) -> Tensor:
-    """What each column of a table adds to the error above. Shapes: (batch, feature) twice -> (batch, column).
+def by_column(contributions: Tensor, column_of: Tensor, columns: int) -> Tensor:
+    """What each column of a table adds to a score. Shapes: (batch, feature) -> (batch, column).
 
     Args:
         column_of: number of the column that each feature belongs to (feature,) int64.
         columns: how many there are.
     """
-    errors = (x_hat - x).square() / x.shape[1]
     # added where they belong, not multiplied by zeros and ones: one overflow must not spoil every column
-    empty = errors.new_zeros(1, columns).expand(errors.shape[0], columns)
-    return empty.scatter_add(1, column_of.expand_as(errors), errors)
+    empty = contributions.new_zeros(1, columns).expand(contributions.shape[0], columns)
+    return empty.scatter_add(1, column_of.expand_as(contributions), contributions)
 
 
 @dataclass(frozen=True)
