@@ -1,7 +1,7 @@
 """Stage `evaluate`: judge a calibrated model on records that nothing was fitted to, beside PCA and itself untrained.
 
 In:   artifacts/train/V, artifacts/threshold/V, the test and selection splits of artifacts/prepare
-Out:  artifacts/evaluate/V/ — metrics.json, diagnosis.json, scores.csv (one line per test record), plots/
+Out:  artifacts/evaluate/V/ — metrics.json, diagnosis.json, scores.csv (one line per test record), selection.csv, plots/
 Run:  python -m components.evaluate V
 
 Errors are means over the normal test records, in scaled units; every interval holds 95 %.
@@ -35,6 +35,10 @@ class Evaluation:
 
     judged: "Judged"
     """The test records."""
+    squared_errors: "np.ndarray"
+    """Of the test records (record,)."""
+    selection: "dict[str, np.ndarray]"
+    """Kinds and scores of the selection records (record,) each; empty where selection does not hold both kinds."""
     metrics: Metrics
     diagnosis: "list[Finding]"
 
@@ -95,14 +99,21 @@ def evaluate(trained: Path, calibrated: Path, prepared: Path, params: Params, se
             metrics |= estimate.named(name)
         metrics |= ranking(theirs, anomalous, params.bootstrap, seed)["auroc"].named("pca_auroc")
     chosen_on = load_anomalous("selection", manifest, prepared)
+    selection = {"is_anomalous": chosen_on[:0], "score": ours[:0]}
     if chosen_on.any() and not chosen_on.all():
-        selection = score_records(model, scale, load_records("selection", prepared))
-        metrics |= ranking(selection, chosen_on, params.bootstrap, seed)["auroc"].named("selection_auroc")
+        selection = {
+            "is_anomalous": chosen_on,
+            "score": score_records(model, scale, load_records("selection", prepared)),
+        }
+        estimate = ranking(selection["score"], chosen_on, params.bootstrap, seed)["auroc"]
+        metrics |= estimate.named("selection_auroc")
 
     classes = [manifest.classes[label] if label >= 0 else "" for label in load_labels("test", prepared)]
     distinct = len(np.unique(content_hashes(records, "distinct"), axis=0))
     return Evaluation(
         Judged(model, scale, calibration, records, classes, anomalous, ours, manifest.columns),
+        ours,
+        selection,
         metrics,
         diagnose(CHECKS, Findings(metrics, fit["weight_change"], ours, distinct)),
     )
@@ -184,6 +195,7 @@ def main() -> None:
     set_threads(numbers.threads)
     make_deterministic(numbers.threads)
     from components.reporting.pictures import draw
+    from components.scoring.judged import write_records
     from components.training.weights import load_config
 
     trained = ARTIFACTS / "train" / variant
@@ -191,7 +203,8 @@ def main() -> None:
     with complete_dir(ARTIFACTS / "evaluate" / variant) as folder:
         write_json(folder / "metrics.json", found.metrics)
         write_json(folder / "diagnosis.json", [asdict(finding) for finding in found.diagnosis])
-        found.judged.write_csv(folder / "scores.csv")
+        found.judged.write_csv(folder / "scores.csv", found.squared_errors)
+        write_records(folder / "selection.csv", found.selection)
         draw(
             found.judged,
             trained / "history.csv",

@@ -22,9 +22,9 @@ from components.models import Blueprint, find, known
 from components.params.train import Params
 from components.runtime.errors import UserError
 from components.runtime.outputs import read_json
-from components.train import _run_key
 from components.training import precision
 from components.training.checkpoint import Checkpoints
+from components.training.fitting import run_key
 from components.training.records import InMemory
 from components.training.schedules import SCHEDULES, Now
 from components.training.trainer import Trainer, add_sums
@@ -199,16 +199,16 @@ def test_killed_with_signal_9_and_started_again_it_leaves_the_same_bytes(checkou
 
 
 @pytest.mark.parametrize(
-    "edited", ["models/__init__.py", "training/__init__.py", "data/scaling.py", "scoring/score.py", "train.py"]
+    "edited", ["models/__init__.py", "training/__init__.py", "data/scaling.py", "scoring/score.py"]
 )
 def test_a_checkpoint_of_other_code_is_never_resumed(
     checkout: Path, in_directory: Callable[[Path], None], edited: str
 ) -> None:
     in_directory(checkout)
-    before = _run_key({"variant": "vanilla"}, {})
+    before = run_key({"variant": "vanilla"}, {})
     with Path("components", edited).open("a") as stream:
         stream.write("# edited\n")
-    assert _run_key({"variant": "vanilla"}, {}) != before
+    assert run_key({"variant": "vanilla"}, {}) != before
 
 
 def test_a_whitened_pca_stands_beside_the_plain_one(checkout: Path) -> None:

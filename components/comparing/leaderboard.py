@@ -24,7 +24,12 @@ class Rule:
         """Sorts the best first; equal results go to the simpler model."""
         value = candidate.metrics[self.metric]
         # areas and ratios that are equal on paper may differ in their last bits
-        return round(-value if self.largest_wins else value, 9), candidate.metrics["parameters"], candidate.name
+        return round(-value if self.largest_wins else value, 9), *simplicity(candidate)
+
+
+def simplicity(candidate: Candidate) -> tuple[int, str]:
+    """Sorts the simplest first, every candidate in a place of its own."""
+    return candidate.metrics["parameters"], candidate.name
 
 
 RULES = {

@@ -19,5 +19,7 @@ class Params(Section):
 
     winner: Literal["mse_ratio_to_pca", "auroc"] = "mse_ratio_to_pca"
     """mse_ratio_to_pca: smallest on validation; auroc: largest on selection (needs labels)."""
+    seeds: int = Field(1, ge=1, le=20)
+    """Trainings of each variant, to tell luck from merit; the first is `train`'s own, with the seed of params.yaml."""
     gates: Gates = Gates()
     """Conditions for promotion."""

@@ -78,9 +78,14 @@ def alarm_tails(alarms: int, records: int, n: int, m: int) -> tuple[float, float
 def mean_ratio(numerator: np.ndarray, denominator: np.ndarray, resamples: int, seed: int) -> Estimate:
     """mean(numerator) / mean(denominator) over the same records (record,); each resample draws the same for both."""
     pairs = np.stack([numerator, denominator], axis=1).astype(np.float64)
-    each, sizes = np.arange(len(pairs)), _chunk_sizes(resamples, len(pairs))
-    sums = np.concatenate([counts @ pairs for counts in _resampled_counts(each, len(pairs), sizes, seed)])
-    return Estimate(float(pairs[:, 0].mean() / pairs[:, 1].mean()), *_interval(sums[:, 0] / sums[:, 1]))
+    sums = resampled_sums(pairs, resamples, seed)
+    return Estimate(float(pairs[:, 0].mean() / pairs[:, 1].mean()), *interval(sums[:, 0] / sums[:, 1]))
+
+
+def resampled_sums(values: np.ndarray, resamples: int, seed: int | np.random.SeedSequence) -> np.ndarray:
+    """Sums over resamples of the records, the same records for every column: (record, column) -> (resample, column)."""
+    each, sizes = np.arange(len(values)), _chunk_sizes(resamples, len(values))
+    return np.concatenate([counts @ values for counts in _resampled_counts(each, len(values), sizes, seed)])
 
 
 def ranking(scores: np.ndarray, anomalous: np.ndarray, resamples: int, seed: int) -> dict[str, Estimate]:
@@ -89,16 +94,21 @@ def ranking(scores: np.ndarray, anomalous: np.ndarray, resamples: int, seed: int
     The bootstrap is stratified: both kinds keep their number of records. Scores that are not a number rank highest,
     as they do in conformal decisions. Shapes: (record,) twice, both kinds present.
     """
-    levels, level = np.unique(np.nan_to_num(scores, nan=np.inf, posinf=np.inf, neginf=-np.inf), return_inverse=True)
+    levels, level = np.unique(rankable(scores), return_inverse=True)
     strata = level[~anomalous], level[anomalous]
     points = ranking_from_counts(*(np.bincount(of, minlength=len(levels))[None] for of in strata))
     keys, sizes = np.random.SeedSequence(seed).spawn(2), _chunk_sizes(resamples, len(scores))
     counts = (_resampled_counts(of, len(levels), sizes, key) for of, key in zip(strata, keys, strict=True))
     drawn = [ranking_from_counts(*pair) for pair in zip(*counts, strict=True)]
     return {
-        name: Estimate(float(value[0]), *_interval(np.concatenate([part[name] for part in drawn])))
+        name: Estimate(float(value[0]), *interval(np.concatenate([part[name] for part in drawn])))
         for name, value in points.items()
     }
+
+
+def rankable(scores: np.ndarray) -> np.ndarray:
+    """The scores with an order for all of them: not a number ranks highest."""
+    return np.nan_to_num(scores, nan=np.inf, posinf=np.inf, neginf=-np.inf)
 
 
 def ranking_from_counts(normal: np.ndarray, anomalous: np.ndarray) -> dict[str, np.ndarray]:
@@ -134,6 +144,7 @@ def _resampled_counts(
         yield np.bincount(drawn.ravel(), minlength=size * levels).reshape(size, levels)
 
 
-def _interval(resampled: np.ndarray) -> tuple[float, float]:
+def interval(resampled: np.ndarray) -> tuple[float, float]:
+    """The 95 % interval of resampled values (resample,), by their percentiles."""
     low, high = np.quantile(resampled, _TAILS)
     return float(low), float(high)

@@ -15,19 +15,22 @@ RESAMPLES = 1000
 
 
 def fit_report(
-    network: Autoencoder, twin: Autoencoder, untrained: Autoencoder | None, scale: nn.Module, seed: int
+    network: Autoencoder, untrained: Autoencoder | None, scale: nn.Module, validation: np.ndarray, seed: int
 ) -> dict[str, float | None]:
     """The content of fit.json.
 
     Args:
-        network: the trained model; twin: PCA at its code size; untrained: the network before its first step, None for
-            a closed form.
+        network: the trained model; untrained: the network before its first step, None for a closed form.
+        scale: to the units of errors.
+        validation: squared errors of the validation records (2, record), the network's and those of PCA at its code
+            size.
+        seed: draws resamples.
     """
 
     def errors(model: Autoencoder, split: str) -> np.ndarray:
         return score_records(model, scale, load_records(split)).astype(np.float64)
 
-    ours, theirs = errors(network, "validation"), errors(twin, "validation")
+    ours, theirs = validation.astype(np.float64)
     seen = errors(network, "train")
     ratio = mean_ratio(ours, theirs, RESAMPLES, seed)
     return {
