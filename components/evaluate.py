@@ -57,6 +57,7 @@ def evaluate(trained: Path, calibrated: Path, prepared: Path, params: Params, se
     from components.diagnosing import diagnose
     from components.diagnosing.tested import CHECKS, Findings
     from components.scoring.conformal import Calibration
+    from components.scoring.detector import detect, load_detector
     from components.scoring.judged import Judged
     from components.scoring.metrics import exact_rate, mean_ratio, ranking
     from components.scoring.score import score_records
@@ -67,9 +68,10 @@ def evaluate(trained: Path, calibrated: Path, prepared: Path, params: Params, se
     calibration, scale = Calibration.load(calibrated), Scale(manifest)
     records, anomalous = load_records("test", prepared), load_anomalous("test", manifest, prepared)
     model, pca, untrained = load_model(trained), load_pca(trained), load_untrained(trained)
+    detector = load_detector(model, calibrated)
 
-    ours, theirs = score_records(model, scale, records), score_records(pca, scale, records)
-    # a score that is not finite is an alarm and a finding of the diagnosis; it has no place in a mean
+    (scores, ours), theirs = detect(detector, scale, records), score_records(pca, scale, records)
+    # an error that is not finite is an alarm and a finding of the diagnosis; it has no place in a mean
     usable = np.flatnonzero(~anomalous & np.isfinite(ours))
     if not theirs[usable].any():
         raise UserError(
@@ -84,38 +86,37 @@ def evaluate(trained: Path, calibrated: Path, prepared: Path, params: Params, se
         **_errors(model, scale, records, usable),
         **{f"pca_{name}": value for name, value in _errors(pca, scale, records, usable).items()},
         **mean_ratio(ours[usable], theirs[usable], params.bootstrap, seed).named("mse_ratio_to_pca"),
-        **_false_alarms(ours[~anomalous], calibration, fit["training_error_p95"]),
+        **_false_alarms(scores[~anomalous], calibration),
+        **_training_rule(ours[~anomalous], fit["training_error_p95"]),
         **_speciality(model, scale, records, usable, seed),
     }
     if untrained is not None:
         metrics["untrained_mse"] = _errors(untrained, scale, records, usable)["mse"]
     if anomalous.any():
-        caught = calibration.alarms(ours[anomalous])
+        caught = calibration.alarms(scores[anomalous])
         metrics |= {
             "anomalous_records": len(caught),
             **exact_rate(int(caught.sum()), len(caught)).named("detection_rate"),
         }
-        for name, estimate in ranking(ours, anomalous, params.bootstrap, seed).items():
+        for name, estimate in ranking(scores, anomalous, params.bootstrap, seed).items():
             metrics |= estimate.named(name)
         metrics |= ranking(theirs, anomalous, params.bootstrap, seed)["auroc"].named("pca_auroc")
     chosen_on = load_anomalous("selection", manifest, prepared)
-    selection = {"is_anomalous": chosen_on[:0], "score": ours[:0]}
+    selection = {"is_anomalous": chosen_on[:0], "score": scores[:0]}
     if chosen_on.any() and not chosen_on.all():
-        selection = {
-            "is_anomalous": chosen_on,
-            "score": score_records(model, scale, load_records("selection", prepared)),
-        }
+        found, _ = detect(detector, scale, load_records("selection", prepared))
+        selection = {"is_anomalous": chosen_on, "score": found}
         estimate = ranking(selection["score"], chosen_on, params.bootstrap, seed)["auroc"]
         metrics |= estimate.named("selection_auroc")
 
     classes = [manifest.classes[label] if label >= 0 else "" for label in load_labels("test", prepared)]
     distinct = len(np.unique(content_hashes(records, "distinct"), axis=0))
     return Evaluation(
-        Judged(model, scale, calibration, records, classes, anomalous, ours, manifest.columns),
+        Judged(detector, scale, calibration, records, classes, anomalous, scores, manifest.columns),
         ours,
         selection,
         metrics,
-        diagnose(CHECKS, Findings(metrics, fit["weight_change"], ours, distinct)),
+        diagnose(CHECKS, Findings(metrics, fit["weight_change"], scores, distinct)),
     )
 
 
@@ -149,8 +150,8 @@ def _range(scale: "nn.Module", records: "np.ndarray", rows: "np.ndarray") -> flo
     return float(torch.stack(ends)[:, 1].max() - torch.stack(ends)[:, 0].min())
 
 
-def _false_alarms(scores: "np.ndarray", calibration: "Calibration", training_error_p95: float) -> Metrics:
-    """How the promise held on the normal records, and what a percentile of training errors does instead."""
+def _false_alarms(scores: "np.ndarray", calibration: "Calibration") -> Metrics:
+    """How the promise held on the normal records."""
     from components.scoring.metrics import alarm_tails, exact_rate
 
     n, alarms = len(scores), int(calibration.alarms(scores).sum())
@@ -166,8 +167,15 @@ def _false_alarms(scores: "np.ndarray", calibration: "Calibration", training_err
         "false_alarm_high": rate.high,
         "false_alarm_excess_p": tails[0],
         "false_alarm_deficit_p": tails[1],
-        **exact_rate(n - int((scores <= training_error_p95).sum()), n).named("training_rule_false_alarm_rate"),
     }
+
+
+def _training_rule(errors: "np.ndarray", training_error_p95: float) -> Metrics:
+    """The share of normal records that a percentile of training errors calls strange, for contrast."""
+    from components.scoring.metrics import exact_rate
+
+    n = len(errors)
+    return exact_rate(n - int((errors <= training_error_p95).sum()), n).named("training_rule_false_alarm_rate")
 
 
 def _speciality(

@@ -40,6 +40,7 @@ def export(variant: str, params: Params, threads: int, artifacts: Path = ARTIFAC
     from components.exporting.card import write_card
     from components.exporting.table_intake import TableIntake
     from components.scoring.conformal import Calibration
+    from components.scoring.detector import load_detector
     from components.training.weights import load_config, load_model
 
     trained, prepared, out = artifacts / "train" / variant, artifacts / "prepare", artifacts / "export" / variant
@@ -49,7 +50,8 @@ def export(variant: str, params: Params, threads: int, artifacts: Path = ARTIFAC
     _require_signal(calibration, variant)
 
     way_in = TableIntake if manifest.kind == "table" else ArrayIntake
-    intake = way_in(manifest, prepared, model, calibration)
+    detector = load_detector(model, artifacts / "threshold" / variant)
+    intake = way_in(manifest, prepared, detector, calibration)
     # what a failed proof leaves behind must not be the export of earlier weights
     shutil.rmtree(out, ignore_errors=True)
     with complete_dir(out) as folder:
@@ -58,7 +60,7 @@ def export(variant: str, params: Params, threads: int, artifacts: Path = ARTIFAC
             onnx_files.save_onnx(graph, folder / name)
             runners[name.removesuffix(".onnx")] = parity.onnx_runner(folder / name, threads)
         torchscript_files.export_torchscript(intake.scorer, intake.example, folder / TORCHSCRIPT)
-        torchscript = parity.torchscript_runner(folder / TORCHSCRIPT, intake.scorer.outputs)
+        torchscript = parity.torchscript_runner(folder / TORCHSCRIPT)
         reference, chunks = parity.torch_runner(intake.scorer), intake.chunks(parity.CHUNK)
         report = parity.prove(reference, runners, torchscript, chunks, calibration)
         report["files"] = {path.name: _describe(path, params.opset) for path in sorted(folder.iterdir())}

@@ -3,8 +3,8 @@ is bounded.
 
 In:   artifacts/train/V; of artifacts/prepare the splits train and validation (for scores), calibration (for the
       threshold); no selection or test record
-Out:  artifacts/threshold/V — threshold.json {alpha, n, m, threshold, upper_95, method}, calibration_scores.npy (sorted),
-      score.json and score.safetensors (what the scores are made of)
+Out:  artifacts/threshold/V — threshold.json {alpha, n, m, threshold, upper_95, method}, calibration_scores.npy
+      (sorted), score.json and score.safetensors (what the scores are made of)
 Run:  python -m components.threshold V
 """
 
@@ -59,7 +59,7 @@ def calibrate(detector: "Detector", prepared: Path, params: Params, seed: int) -
     rows = None
     if len(records) > params.max_n:
         rows = np.sort(np.random.default_rng(seed).choice(len(records), params.max_n, replace=False))
-    scores = detect(detector, Scale(load_manifest(prepared)), records, rows)
+    scores, _ = detect(detector, Scale(load_manifest(prepared)), records, rows)
     return Calibration.fit(scores, params.alpha)
 
 

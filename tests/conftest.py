@@ -14,11 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from ruamel.yaml import YAML
 from s3_server import Bucket, S3Server, running_server
 
 # two test processes share two cores, and threads that spin would starve each other; set before torch is imported
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# a machine that others load must not fail an example for its time
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 ROOT = Path(__file__).parent.parent
 

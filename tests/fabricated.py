@@ -5,6 +5,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from components.models import Autoencoder
+from components.scores.reconstruction import SCORE
+from components.scoring.detector import Detector
+
 SVG = """<?xml version="1.0" encoding="utf-8" standalone="no"?>
 <!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://www.w3.org/Graphics/SVG/1.1/DTD/svg11.dtd">
 <svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="360pt" height="90pt"
@@ -19,6 +23,11 @@ SVG = """<?xml version="1.0" encoding="utf-8" standalone="no"?>
 </svg>
 """
 """What matplotlib writes, in small, with what must not reach a page."""
+
+
+def by_squared_error(model: Autoencoder) -> Detector:
+    """A detector that scores by the mean squared error, as params.yaml has it by default."""
+    return Detector(model, {"reconstruction": SCORE.build(SCORE.params(), model.item, {})}, "log_sum", {}).eval()
 
 
 def metrics(ratio: float, **changed: Any) -> dict[str, Any]:

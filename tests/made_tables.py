@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pandas as pd
 import torch
+from fabricated import by_squared_error
 from onnx import TensorProto, helper, numpy_helper
 
 from components.data.columns import Column
@@ -146,6 +147,7 @@ def make_artifacts(artifacts: Path, model: str = "vanilla") -> Manifest:
     write_json(artifacts / "train/v/config.json", {**config, "loss": "mixed", "data_digest": "0" * 64})
     scores = score_records(network, scale, np.load(artifacts / "prepare/calibration.npy"))
     Calibration.fit(scores, 0.1).save(artifacts / "threshold/v")
+    by_squared_error(network).save(artifacts / "threshold/v")
     metrics = {"mse": 0.1, "false_alarm_rate": 0.08, "false_alarm_low": 0.04, "false_alarm_high": 0.13}
     write_json(artifacts / "evaluate/v/metrics.json", metrics)
     return manifest

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fabricated import by_squared_error
 from sklearn.decomposition import PCA as Reference  # noqa: N811 - a class, in spite of its capitals
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -160,7 +161,7 @@ def test_rows_have_pictures_too_even_with_a_code_of_one_number(tmp_path: Path) -
     scores = score_records(model, raw, records)
     calibration = Calibration.fit(scores[1:41], 0.05)
     labels = np.arange(80) >= 70
-    judged = Judged(model, raw, calibration, records, ["a rather long class"] * 80, labels, scores)
+    judged = Judged(by_squared_error(model), raw, calibration, records, ["a rather long class"] * 80, labels, scores)
     draw(judged, tmp_path / "no history", None, 4, tmp_path / "plots")
     found = {path.stem: path.read_text() for path in (tmp_path / "plots").iterdir()}
     assert sorted(found) == ["anomalies", "codes", "errors", "reconstructions"]
@@ -178,7 +179,7 @@ def test_a_tables_pictures_name_the_columns_that_explain_alarms(tmp_path: Path) 
     scored = score_records(model, raw, records)
     calibration = Calibration.fit(scored[8:], 0.05)
     strange = np.arange(80) < 8
-    judged = Judged(model, raw, calibration, records, [""] * 80, strange, scored, columns)
+    judged = Judged(by_squared_error(model), raw, calibration, records, [""] * 80, strange, scored, columns)
     draw(judged, tmp_path / "no history", None, 4, tmp_path / "plots")
     found = {path.stem: path.read_text() for path in (tmp_path / "plots").iterdir()}
     assert sorted(found) == ["anomalies", "codes", "columns", "errors"]

@@ -16,6 +16,7 @@ import onnx
 import pytest
 import torch
 from conftest import must
+from fabricated import by_squared_error
 
 from components import models
 from components.data.scaling import Scale
@@ -74,6 +75,7 @@ def make_artifacts(
     write_json(artifacts / "train/v/config.json", {**config, "loss": loss, "data_digest": "0" * 64})
     scores = score_records(network, scale, draw(kind, shape, 40, seed=3))
     Calibration.fit(scores, 0.1).save(artifacts / "threshold/v")
+    by_squared_error(network).save(artifacts / "threshold/v")
     metrics = {"mse": 0.1, "false_alarm_rate": 0.08, "false_alarm_low": 0.04, "false_alarm_high": 0.13}
     write_json(artifacts / "evaluate/v/metrics.json", metrics)
     return artifacts
@@ -112,8 +114,12 @@ def test_every_model_exports_and_every_file_agrees(here: Path, model: str, kind:
     records = draw(kind, SHAPES[kind], 5, seed=4)
     whole = parity.onnx_runner(out / "scorer.onnx", 1)(records)
     assert tuple(whole) == OUTPUTS
-    assert [value.shape for value in whole.values()] == [(5, *SHAPES[kind]), (5, 3), (5,), (5,), (5,)]
-    assert [value.dtype for value in whole.values()] == [np.float32] * 4 + [np.bool_]
+    assert [value.shape for value in whole.values()] == [
+        *[(5, *SHAPES[kind]), (5, 3), (5,), (5,), (5,)],
+        (5, *SHAPES[kind]),
+    ]
+    assert [value.dtype for value in whole.values()] == [*[np.float32] * 4, np.bool_, np.float32]
+    np.testing.assert_allclose(whole["contributions"].reshape(5, -1).sum(1), whole["score"], rtol=1e-5)
     # the smaller graphs are cut out of the scorer: equal to the bit, not only within tolerance
     np.testing.assert_array_equal(parity.onnx_runner(out / "encoder.onnx", 1)(records)["code"], whole["code"])
     rebuilt = parity.onnx_runner(out / "reconstructor.onnx", 1)(records)["reconstruction"]

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fabricated import by_squared_error
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,7 +35,7 @@ class Blank(Autoencoder):
 def blank_scorer(calibration: np.ndarray, allowed: int) -> Scorer:
     identity = Manifest("array", [1], "float32", [], [], {}, [0, 1], Scaling([0.0], [1.0]), {}, {}, {})
     scores = torch.from_numpy(np.sort(calibration).astype(np.float32))
-    return Scorer(Scale(identity), Blank(Item((1,), False), "mse"), scores, allowed)
+    return Scorer(Scale(identity), by_squared_error(Blank(Item((1,), False), "mse")), scores, allowed)
 
 
 def counted(calibration: np.ndarray, allowed: int, roots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import ROOT, must
+from fabricated import by_squared_error
 from made_tables import COLUMNS, draw_rows, features_of, make_artifacts, write_preprocess
 
 from components.data.columns import Column
@@ -104,7 +105,9 @@ def test_one_overflow_does_not_hide_the_other_columns() -> None:
     manifest = Manifest("table", [3], "float32", [], [], {}, [0, 1], Scaling([0.0], [1.0]), {}, {}, {}, columns)
     entry = find("pca")
     network = entry.build(Item((3,), False), entry.params(latent_dim=1), "mse")  # not fitted: rebuilds zeros
-    scorer = TableIntake(manifest, Path(), network, Calibration.fit(np.arange(40, dtype=np.float32), 0.1)).scorer
+    scorer = TableIntake(
+        manifest, Path(), by_squared_error(network), Calibration.fit(np.arange(40, dtype=np.float32), 0.1)
+    ).scorer
     found = scorer(torch.tensor([[1e30, 3.0, 0.0], [1.0, 1.0, 1.0]]))[-1]
     np.testing.assert_allclose(found, [[np.inf, 3.0], [1 / 3, 2 / 3]])
 
@@ -144,10 +147,10 @@ def test_mistakes_are_named(exported: Path, tmp_path: Path) -> None:
     manifest, model = load_manifest(exported / "prepare"), load_model(exported / "train/v")
     calibration = Calibration.load(exported / "threshold/v")
     with pytest.raises(UserError, match=r"preprocess\.onnx: is missing; run `dvc repro prepare` first"):
-        TableIntake(manifest, tmp_path, model, calibration).graphs(20)
+        TableIntake(manifest, tmp_path, by_squared_error(model), calibration).graphs(20)
     write_preprocess(tmp_path / "preprocess.onnx")
     with pytest.raises(UserError, match=r"export\.opset: is 18, and preprocess\.onnx is written for 20; set export"):
-        TableIntake(manifest, tmp_path, model, calibration).graphs(18)
+        TableIntake(manifest, tmp_path, by_squared_error(model), calibration).graphs(18)
 
 
 @pytest.mark.parametrize("name", [*OUTPUTS, "contributions", "contribution.age", "features"])
@@ -166,6 +169,6 @@ def test_two_hundred_columns_export(tmp_path: Path) -> None:
     entry = find("vanilla")
     network = entry.build(Item((200,), False), entry.params(latent_dim=8), "mse")
     calibration = Calibration.fit(np.arange(40, dtype=np.float32), 0.1)
-    graphs = TableIntake(load_manifest(tmp_path), tmp_path, network, calibration).graphs(20)
+    graphs = TableIntake(load_manifest(tmp_path), tmp_path, by_squared_error(network), calibration).graphs(20)
     assert len(graphs["scorer.onnx"].graph.input) == 200 and len(graphs["scorer.onnx"].graph.output) == 203
     onnx.checker.check_model(graphs["scorer.onnx"], full_check=True)

@@ -12,19 +12,23 @@ import numpy as np
 import pytest
 import torch
 from conftest import edit_params, run
+from fabricated import by_squared_error
 
 from components.data.splits import load_manifest, load_records
 from components.params.threshold import Params
 from components.runtime.errors import UserError
 from components.scoring.conformal import Calibration
 from components.threshold import calibrate
+from components.threshold import fit as fit_scores
 from components.training.weights import load_model
 
 
 def fit(finished: Path, seed: int = 7, **params: float) -> Calibration:
     """Calibrate the finished checkout's vanilla variant anew."""
     artifacts = finished / "artifacts"
-    return calibrate(artifacts / "train" / "vanilla", artifacts / "prepare", Params(**params), seed)
+    return calibrate(
+        by_squared_error(load_model(artifacts / "train" / "vanilla")), artifacts / "prepare", Params(**params), seed
+    )
 
 
 def errors_one_by_one(finished: Path) -> np.ndarray:
@@ -62,7 +66,8 @@ def test_it_keeps_its_rate_on_unseen_records(finished: Path) -> None:
 def test_the_calibration_split_and_the_manifest_are_all_it_reads(finished: Path, tmp_path: Path) -> None:
     for name in ("calibration.npy", "manifest.json"):
         shutil.copy(finished / "artifacts/prepare" / name, tmp_path)
-    alone = calibrate(finished / "artifacts/train/vanilla", tmp_path, Params(), 7)
+    detector = by_squared_error(load_model(finished / "artifacts/train/vanilla"))
+    alone = calibrate(detector, tmp_path, Params(), 7)
     assert (alone.scores == fit(finished).scores).all()
 
 
@@ -96,4 +101,4 @@ def test_the_command_refuses_in_one_line_and_leaves_the_old_result(checkout: Pat
 
 def test_missing_weights_name_their_stage(finished: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="run `dvc repro train@conv` first"):
-        calibrate(tmp_path / "conv", finished / "artifacts/prepare", Params(), 7)
+        fit_scores(tmp_path / "conv", finished / "artifacts/prepare", Params(), 7)

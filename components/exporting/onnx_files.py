@@ -15,7 +15,7 @@ from onnx import ModelProto
 from onnx.utils import Extractor
 from torch import Tensor
 
-from components.exporting.scorer import INPUT, Scorer
+from components.exporting.scorer import INPUT, OUTPUTS, Scorer
 
 SCORER, ENCODER, RECONSTRUCTOR = "scorer.onnx", "encoder.onnx", "reconstructor.onnx"
 
@@ -34,7 +34,7 @@ def export_onnx(scorer: Scorer, example: Tensor, opset: int) -> ModelProto:
         dynamo=True,
         dynamic_shapes=({0: "batch"},),
         input_names=[INPUT],
-        output_names=list(scorer.outputs),
+        output_names=list(OUTPUTS),
         opset_version=opset,
         external_data=False,
         verbose=False,

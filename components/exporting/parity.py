@@ -192,12 +192,12 @@ def prove(
 
 def torch_runner(scorer: Scorer) -> Runner:
     """Run the torch model itself."""
-    return _torch(scorer, scorer.outputs)
+    return _torch(scorer)
 
 
-def torchscript_runner(path: Path, outputs: tuple[str, ...] = OUTPUTS) -> Runner:
-    """Load an archive and run it; `outputs` are those of the scorer behind it."""
-    return _torch(load_torchscript(path), outputs)
+def torchscript_runner(path: Path) -> Runner:
+    """Load an archive and run it."""
+    return _torch(load_torchscript(path))
 
 
 def onnx_runner(path: Path, threads: int) -> Runner:
@@ -216,10 +216,10 @@ def onnx_runner(path: Path, threads: int) -> Runner:
     return run
 
 
-def _torch(module: Callable[[torch.Tensor], tuple[torch.Tensor, ...]], outputs: tuple[str, ...]) -> Runner:
+def _torch(module: Callable[[torch.Tensor], tuple[torch.Tensor, ...]]) -> Runner:
     @torch.inference_mode()
     def run(records: Records) -> Values:
-        return dict(zip(outputs, (value.numpy() for value in module(torch.from_numpy(records))), strict=True))
+        return dict(zip(OUTPUTS, (value.numpy() for value in module(torch.from_numpy(records))), strict=True))
 
     return run
 

@@ -20,9 +20,9 @@ from components.data.splits import Manifest, load_records
 from components.exporting.intake import Chunk, Row
 from components.exporting.onnx_files import cut, export_onnx
 from components.exporting.scorer import CONTRIBUTIONS, INPUT, TableScorer
-from components.models import Autoencoder
 from components.runtime.errors import UserError
 from components.scoring.conformal import Calibration
+from components.scoring.detector import Detector
 
 DECISIONS = ("score", "p_value", "is_anomaly")
 _CORE = "core/"
@@ -44,10 +44,10 @@ class TableIntake:
 
     feed = "records"
 
-    def __init__(self, manifest: Manifest, prepared: Path, model: Autoencoder, calibration: Calibration) -> None:
+    def __init__(self, manifest: Manifest, prepared: Path, detector: Detector, calibration: Calibration) -> None:
         self.columns, self.prepared = manifest.columns, prepared
         scores = torch.from_numpy(calibration.scores)
-        self.scorer = TableScorer(manifest.columns, Scale(manifest), model, scores, calibration.m)
+        self.scorer = TableScorer(manifest.columns, Scale(manifest), detector, scores, calibration.m)
         self.example = torch.zeros((2, *manifest.item_shape))
         self.records = f"table rows of {len(self.columns)} columns"
         self.remark = (
@@ -83,7 +83,7 @@ class TableIntake:
         ]
         return [
             *inputs,
-            ("`score`", "(batch,)", "float32", "mean squared error over the features; higher is stranger"),
+            ("`score`", "(batch,)", "float32", f"{self.scorer.detector.meaning}; higher is stranger"),
             ("`p_value`", "(batch,)", "float32", "(1 + #{calibration >= score}) / (n + 1)"),
             ("`is_anomaly`", "(batch,)", "bool", "an alarm at the declared alpha"),
             (f"`{CONTRIBUTION}COLUMN`", "(batch,)", "float32", "each column's part of the score; they add up to it"),

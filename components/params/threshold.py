@@ -41,5 +41,5 @@ def of_variant(variant: str) -> Params:
         UserError: a value that is not allowed.
     """
     raw = read_params()
-    own = raw.get("variants", {}).get(variant, {})
-    return validate(Params, {**raw.get("threshold", {}), **{key: own[key] for key in OF_VARIANT if key in own}}, "threshold")
+    section, own = raw.get("threshold", {}), raw.get("variants", {}).get(variant, {})
+    return validate(Params, {**section, **{key: own[key] for key in OF_VARIANT if key in own}}, "threshold")

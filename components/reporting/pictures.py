@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from components.data.columns import column_of
 from components.reporting import plots, table_plots
 from components.scoring.judged import Judged
-from components.scoring.score import contributions, reconstruct
+from components.scoring.score import by_column, reconstruct
 
 _MOST_CODES = 10_000  # records of a large split whose codes are looked at, evenly spaced
 
@@ -74,7 +74,8 @@ def _contributions(judged: Judged, rows: np.ndarray) -> Iterator[np.ndarray]:
     """Parts of the score (row, column) float64, a batch at a time; what is no number shows as zero."""
     of, count = torch.tensor(column_of(judged.columns)), len(judged.columns)
     for batch in reconstruct(judged.model, judged.scale, judged.records, rows):
-        parts = contributions(batch.x, batch.x_hat, of, count).numpy().astype(np.float64)
+        whole = judged.detector.contributions(batch.x, batch.x_hat, batch.code)
+        parts = by_column(whole, of, count).numpy().astype(np.float64)
         yield np.nan_to_num(parts, nan=0, posinf=0, neginf=0)
 
 

@@ -51,6 +51,9 @@ class Score(nn.Module):
         state: what its fit left.
     """
 
+    meaning: str
+    """In a few words, for the card."""
+
     def __init__(self, params: Any, item: Item, state: State) -> None:
         super().__init__()
         self.params = params
@@ -77,8 +80,8 @@ class ScoreEntry:
     fit: Callable[[Any, Seen, Seen, int], State] | None = None
     """(params, train, validation, seed) to the score's state; raises ValueError where the records do not suffice. None
     where there is nothing to fit."""
-    check: Callable[[Any, Item], None] = lambda params, item: None
-    """Raises ValueError where the kind of data does not suit."""
+    check: Callable[[Any, Item], None] | None = None
+    """Raises ValueError where the kind of data does not suit; None where any does."""
 
 
 def known() -> list[str]:

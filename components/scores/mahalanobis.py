@@ -23,6 +23,8 @@ class Params(ScoreParams):
 class Mahalanobis(Score):
     """Squared Mahalanobis distance over the code size."""
 
+    meaning = "squared Mahalanobis distance of the code"
+
     def forward(self, x: Tensor, x_hat: Tensor, code: Tensor) -> Tensor:
         """See `Score`."""
         del x, x_hat

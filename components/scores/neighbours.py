@@ -35,6 +35,11 @@ class Params(ScoreParams):
 class Neighbours(Score):
     """Mean Euclidean distance to the k nearest, over the square root of the number of values."""
 
+    @property
+    def meaning(self) -> str:
+        """See `Score`."""
+        return f"distance to the {self.params.k} nearest training {self.params.space}s"
+
     def forward(self, x: Tensor, x_hat: Tensor, code: Tensor) -> Tensor:
         """See `Score`."""
         del x_hat

@@ -27,6 +27,8 @@ class Params(ScoreParams):
 class OneClassSVM(Score):
     """1 - the decision function over its largest possible value: between 0 and 1."""
 
+    meaning = "1 - one-class SVM of the code"
+
     def forward(self, x: Tensor, x_hat: Tensor, code: Tensor) -> Tensor:
         """See `Score`."""
         del x, x_hat

@@ -15,6 +15,7 @@ from components.data.item import Item
 from components.objectives.ssim import similarity
 from components.scores import Decode, Score, ScoreEntry, ScoreParams
 
+_MEANING = {"mse": "mean squared error", "l1": "mean absolute error", "bce": "cross-entropy", "ssim": "(1 - SSIM) / 2"}
 _SURE = 1e-6  # float32 rounds a saturated sigmoid to 0 or 1
 
 
@@ -28,6 +29,11 @@ class Params(ScoreParams):
 
 class Reconstruction(Score):
     """The mean over a record's values."""
+
+    @property
+    def meaning(self) -> str:
+        """See `Score`."""
+        return f"{_MEANING[self.params.measure]} in scaled units"
 
     def forward(self, x: Tensor, x_hat: Tensor, code: Tensor) -> Tensor:
         """See `Score`."""

@@ -25,6 +25,8 @@ class Params(ScoreParams):
 class Whitened(Score):
     """Mean over the record's values of the squared, whitened residual."""
 
+    meaning = "mean squared residual, whitened"
+
     def forward(self, x: Tensor, x_hat: Tensor, code: Tensor) -> Tensor:
         """See `Score`."""
         del code

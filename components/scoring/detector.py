@@ -9,7 +9,7 @@ Of several scores s_1 ... s_p the detector makes one:
 Either way the parts depend on each other, so the promise is made for the combined score, by its own calibration.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,11 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from components.models import Autoencoder
-from components.params.threshold import Combine
 from components.runtime.errors import UserError
 from components.runtime.outputs import read_json, write_json
 from components.scores import Score, Seen, State, find, resolve
 from components.scoring.ranks import Ranks
-from components.scoring.score import Batch, reconstruct
+from components.scoring.score import reconstruct, reconstruction_error
 
 _CONFIG, _STATE = "score.json", "score.safetensors"
 _LARGEST_SAMPLE, _SAMPLE_BYTES = 10_000, 2**28
@@ -39,11 +38,11 @@ class Detector(nn.Module):
     Args:
         model: the trained autoencoder.
         parts: its scores, fitted.
-        combine: how several become one.
+        combine: log_sum or p_values, how several become one.
         usual: what combining knows of validation; empty for a single score.
     """
 
-    def __init__(self, model: Autoencoder, parts: Mapping[str, Score], combine: Combine, usual: State) -> None:
+    def __init__(self, model: Autoencoder, parts: Mapping[str, Score], combine: str, usual: State) -> None:
         super().__init__()
         self.model = model
         self.parts = nn.ModuleDict(parts)
@@ -52,6 +51,12 @@ class Detector(nn.Module):
             self.register_buffer(name, value)
         if combine == "p_values" and usual:
             self.ranks = nn.ModuleList(Ranks(scores) for scores in self.validation)
+
+    @property
+    def meaning(self) -> str:
+        """What a score is, in a few words."""
+        each = " and ".join(part.meaning for part in self.parts.values())
+        return each if len(self.parts) == 1 else f"{self.combine} of {each}"
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(reconstruction, code, score)."""
@@ -95,7 +100,7 @@ def fit_detector(
     train: np.ndarray,
     validation: np.ndarray,
     parts: Mapping[str, Any],
-    combine: Combine,
+    combine: str,
     seed: int,
     where: str,
 ) -> Detector:
@@ -106,17 +111,18 @@ def fit_detector(
     """
     scores: dict[str, Score] = {}
     resolved = resolve(parts, where)
-    entries = {name: find(name, where) for name in resolved}
     seen = None
     for name, params in resolved.items():
+        entry = find(name, where)
         try:
-            entries[name].check(params, model.item)
-            if entries[name].fit is not None or len(resolved) > 1:
+            if entry.check:
+                entry.check(params, model.item)
+            if entry.fit or len(resolved) > 1:
                 seen = seen or tuple(_sample(model, scale, records, seed) for records in (train, validation))
-            state = entries[name].fit(params, *seen, seed) if entries[name].fit else {}
+            state = entry.fit(params, *seen, seed) if entry.fit else {}
         except ValueError as error:
             raise UserError(f"{where}.{name}", str(error), f"change {where} in params.yaml") from None
-        scores[name] = entries[name].build(params, model.item, state)
+        scores[name] = entry.build(params, model.item, state)
     usual = _usual(scores, seen[1], combine) if len(scores) > 1 else {}
     return Detector(model, scores, combine, usual).eval()
 
@@ -144,23 +150,23 @@ def load_detector(model: Autoencoder, folder: Path) -> Detector:
     return Detector(model, parts, config["combine"], usual).eval()
 
 
-def judge(
+@torch.no_grad()
+def detect(
     detector: Detector, scale: nn.Module, records: np.ndarray, rows: np.ndarray | None = None
-) -> Iterator[tuple[Batch, np.ndarray]]:
-    """Batches of raw records (record, *item), of all or of the chosen rows, each with its scores (batch,) float32."""
-    for batch in reconstruct(detector.model, scale, records, rows):
-        with torch.no_grad():
-            yield batch, detector.score(batch.x, batch.x_hat, batch.code).numpy()
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and squared errors of raw records (record, *item), of all or of the chosen rows: (record,) float32 each.
 
-
-def detect(detector: Detector, scale: nn.Module, records: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
-    """Scores of raw records (record, *item), of all or of the chosen rows: float32, higher is stranger."""
-    scores = np.empty(len(records) if rows is None else len(rows), np.float32)
+    A score is what decisions are made by, higher is stranger; the squared error of the reconstruction is what models
+    are compared by, whatever they are scored by.
+    """
+    found = np.empty((2, len(records) if rows is None else len(rows)), np.float32)
     done = 0
-    for batch, found in judge(detector, scale, records, rows):
-        scores[done : done + len(batch.x)] = found
-        done += len(batch.x)
-    return scores
+    for batch in reconstruct(detector.model, scale, records, rows):
+        end = done + len(batch.x)
+        found[0, done:end] = detector.score(batch.x, batch.x_hat, batch.code).numpy()
+        found[1, done:end] = reconstruction_error(batch.x, batch.x_hat).numpy()
+        done = end
+    return found[0], found[1]
 
 
 def _sample(model: Autoencoder, scale: nn.Module, records: np.ndarray, seed: int) -> Seen:
@@ -172,7 +178,7 @@ def _sample(model: Autoencoder, scale: nn.Module, records: np.ndarray, seed: int
 
 
 @torch.no_grad()
-def _usual(scores: Mapping[str, Score], validation: Seen, combine: Combine) -> State:
+def _usual(scores: Mapping[str, Score], validation: Seen, combine: str) -> State:
     pieces = zip(*(values.split(256) for values in (validation.x, validation.x_hat, validation.code)), strict=True)
     each = torch.cat([torch.stack([part(*piece) for part in scores.values()], 1) for piece in pieces])
     if combine == "p_values":

@@ -12,13 +12,14 @@ from torch import nn
 from components.data.columns import Column
 from components.models import Autoencoder
 from components.scoring.conformal import Calibration
+from components.scoring.detector import Detector
 
 
 @dataclass(frozen=True)
 class Judged:
     """Records with labels, scores and decisions."""
 
-    model: Autoencoder
+    detector: Detector
     scale: nn.Module
     calibration: Calibration
     records: np.ndarray
@@ -31,6 +32,11 @@ class Judged:
     """(record,) float32."""
     columns: list[Column] = field(default_factory=list)
     """Raw columns behind the features of a table; empty for other data."""
+
+    @property
+    def model(self) -> Autoencoder:
+        """The detector's."""
+        return self.detector.model
 
     @property
     def p_values(self) -> np.ndarray:

@@ -33,5 +33,5 @@ class Ranks(nn.Module):
         return (self.n - below).clamp(min=0)
 
     def forward(self, score: Tensor) -> Tensor:
-        """p = (1 + #{reference >= score}) / (n + 1). Shapes: (batch,) -> (batch,) float32."""
+        """P = (1 + #{reference >= score}) / (n + 1). Shapes: (batch,) -> (batch,) float32."""
         return (1 + self.reaching(score)).to(torch.float32) / (self.n + 1)
