@@ -132,7 +132,9 @@ def test_training_knows_no_test_record(finished: Path, tmp_path: Path, monkeypat
         monkeypatch.setattr(splits, "load_records", lambda split: load(judge if split == "validation" else split))
         train("vanilla", 7, lambda _: None, tmp_path / "trained")
 
-    only_ours(check, "validation", "test", UserError)
+    check("validation")
+    with pytest.raises(UserError, match=r"test\.npy"):
+        check("test")
 
 
 def test_a_threshold_holds_for_records_that_training_did_not_see() -> None:
