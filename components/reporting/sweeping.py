@@ -77,20 +77,18 @@ def errors_over(rows: Sequence[Row], key: str, variant: str) -> Figure:
     Numbers stand where they belong on the axis and are joined; other values stand side by side in their order.
     """
     done = [row for row in rows if row.fit]
-    places = _numbers([row.value for row in done])
+    numbers = _numbers([row.value for row in done])
     figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
     axes = figure.subplots()
-    order = np.arange(len(done)) if places is None else np.argsort(places, kind="stable")
-    at = order if places is None else places[order]
+    order = np.arange(len(done)) if numbers is None else np.argsort(numbers, kind="stable")
+    at, line = (order, "none") if numbers is None else (numbers[order], "-")
     ours, theirs = (np.array([done[row].fit[name] for row in order]) for name in METRICS[:2])
-    line = "none" if places is None else "-"
     axes.plot(at, theirs, "s", color=INK, linestyle=line, markersize=5, label="PCA at the same code size")
     axes.plot(at, ours, "o", color=NORMAL, linestyle=line, markersize=6, label=variant)
-    if places is None:
-        axes.set_xticks(at, [row.value for row in done])
-        axes.margins(x=0.15)
-    elif at[0] > 0 and at[-1] / at[0] >= _WIDE:
+    if at[0] > 0 and at[-1] / at[0] >= _WIDE:
         log_scale(axes, "x")
+    axes.set_xticks(at, [done[row].value for row in order])
+    axes.margins(x=0.05 if line == "-" else 0.15)
     if min(errors := [*ours, *theirs]) > 0 and max(errors) / min(errors) >= _WIDE:
         log_scale(axes, "y")
     else:
