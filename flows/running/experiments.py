@@ -163,8 +163,11 @@ def results(repo: "Repo", sweep: Sweep) -> dict[str, dict[str, float]]:
     found = {}
     for point in sweep.points:
         if revision := repo.scm.get_ref(_experiment(repo, point)):
-            shown = repo.metrics.show(targets=[file], revs=[revision], hide_workspace=False, on_error="raise")
-            found[point.name] = shown[revision]["data"][file]["data"]
+            # DVC reads the workspace besides, which need not have trained the variant: its error is no error here
+            read = repo.metrics.show(targets=[file], revs=[revision], on_error="return")[revision]["data"][file]
+            if error := read.get("error"):
+                raise error
+            found[point.name] = read["data"]
     return found
 
 
