@@ -18,7 +18,7 @@ from flows.running.artifacts import show_results
 from flows.running.children import Children, leave_on_sigterm
 from flows.running.graph import Plan, open_repo, read_plan
 from flows.running.lock import one_flow
-from flows.running.options import parser
+from flows.running.options import parser, whole
 from flows.running.prune import prune, tidy_lock_file
 from flows.running.server import check_lasting_server, start_temporary_server
 from flows.running.slots import Slots, default_jobs, visible_devices
@@ -120,7 +120,11 @@ def training_flow() -> "Flow[..., State]":
 
 def main() -> None:
     """Look first: without anything to do, and without a server that keeps a record of it, Prefect is not needed."""
-    options = vars(parser("flows.training", train).parse_args())
+    command_line = parser("flows.training", train)
+    add = command_line.add_argument
+    add("--refresh", action="store_true", help="fetch the data again, even if nothing seems to have changed")
+    add("--retries", type=whole(0), default=1, metavar="N", help="further attempts after a fault of the machine (1)")
+    options = vars(command_line.parse_args())
     leave_on_sigterm()
     with one_flow(options["wait"]):
         plan = make_plan(options["refresh"])

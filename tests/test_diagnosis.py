@@ -91,12 +91,14 @@ def test_a_healthy_model_is_left_in_peace(well: tuple[Learning, Observed]) -> No
 ILL_TRAININGS: list[tuple[str, dict[str, Any]]] = [
     ("no_convergence", {"epochs": 6, "schedule": "constant", "learning_rate": 0.0005}),
     ("learning_rate_high", {"epochs": 30, "schedule": "constant", "optimizer": "sgd", "learning_rate": 9.0}),
+    ("learning_rate_high", {"epochs": 30, "schedule": "constant", "learning_rate": 0.3}),
+    ("learning_rate_high", {"epochs": 30, "schedule": "constant", "learning_rate": 1.0}),
     ("learning_rate_low", {"epochs": 20, "schedule": "constant", "learning_rate": 1e-6}),
     ("validation_gap", {"train": TRAIN[:24], "epochs": 300}),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("code", "params"), ILL_TRAININGS, ids=[code for code, _ in ILL_TRAININGS])
+@pytest.mark.parametrize(("code", "params"), ILL_TRAININGS, ids=lambda value: str(value)[:60])
 def test_an_ill_training_shows_its_sign(code: str, params: dict[str, Any], tmp_path: Path) -> None:
     assert verdict(diagnose(learning.CHECKS, learned(tmp_path, **params)), code) in ("warning", "problem")
 
@@ -176,6 +178,7 @@ ILL_MODELS: list[tuple[str, Autoencoder]] = [
     ("not_finite", Ill(8, lambda code: code / 0)),
     ("constant_output", Ill(8, lambda code: code * 0.01)),
     ("blurry", Blurred(IMAGE, PcaParams(latent_dim=8))),
+    ("blurry", Ill(1, lambda code: code)),
     ("dead_code", Ill(8, lambda code: code * (torch.arange(8) < 3))),
     ("collapsed_code", Ill(8, one_direction)),
     ("too_sparse", Ill(8, silent)),
@@ -184,7 +187,7 @@ ILL_MODELS: list[tuple[str, Autoencoder]] = [
 ]
 
 
-@pytest.mark.parametrize(("code", "model"), ILL_MODELS, ids=[code for code, _ in ILL_MODELS])
+@pytest.mark.parametrize(("code", "model"), ILL_MODELS, ids=lambda value: str(value)[:30])
 def test_an_ill_model_shows_its_sign(code: str, model: Autoencoder) -> None:
     seen = observe(model, Unit(), VALIDATION, (0.98, 1.02), 0)
     assert verdict(diagnose(observed.CHECKS, seen), code) in ("warning", "problem")

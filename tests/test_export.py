@@ -98,6 +98,7 @@ def zoo() -> list[Any]:
     """Every model on images, some on rows too, and the options that change what is exported; two seconds each."""
     rows: list[tuple[str, str, dict[str, Any]]] = [(name, "image", {}) for name in models.known()]
     rows += [("vanilla", "array", {}), ("pca", "array", {"whiten": True}), ("tied", "array", {"activation": "elu"})]
+    rows += [("vanilla", "array", {"output": "tanh"})]
     rows += [("sparse", "array", {"penalty": penalty}) for penalty in ("l1", "top_k")]
     return [pytest.param(*row, id="-".join([row[0], row[1], *map(str, row[2].values())])) for row in rows]
 

@@ -16,22 +16,27 @@ from components.models import Blueprint, denoising, pca
 from components.runtime.errors import UserError
 
 SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (1, 50, 37), (2, 3, 5), (30,)]
-CASES = [
-    (name, shape) for name in models.known() for shape in SHAPES if len(shape) == 3 or not models.find(name).images_only
+CASES: list[tuple[str, tuple[int, ...], dict[str, str]]] = [
+    (name, shape, {})
+    for name in models.known()
+    for shape in SHAPES
+    if len(shape) == 3 or not models.find(name).images_only
 ]
+CASES += [("vanilla", (30,), {"output": output}) for output in ("sigmoid", "tanh", "linear")]
+CASES += [("vanilla", (1, 8, 8), {"output": "sigmoid"})]
 
 
-def build(name: str, shape: tuple[int, ...], latent_dim: int = 4) -> models.Autoencoder:
+def build(name: str, shape: tuple[int, ...], latent_dim: int = 4, **options: str) -> models.Autoencoder:
     base = models.find(name).default_base
-    params = {"latent_dim": latent_dim}
+    params = {"latent_dim": latent_dim, **options}
     item = Item(shape, len(shape) == 3)
     torch.manual_seed(0)
     return Blueprint(name, params, base, params if base else None, item, "bce" if item.unit_range else "mse").build()
 
 
-@pytest.mark.parametrize(("name", "shape"), CASES)
-def test_shapes_for_records_of_any_size(name: str, shape: tuple[int, ...]) -> None:
-    model, x = build(name, shape).eval(), torch.rand(5, *shape)
+@pytest.mark.parametrize(("name", "shape", "options"), CASES)
+def test_shapes_for_records_of_any_size(name: str, shape: tuple[int, ...], options: dict[str, str]) -> None:
+    model, x = build(name, shape, **options).eval(), torch.rand(5, *shape)
     reconstruction, code = model(x)
     assert reconstruction.shape == x.shape
     assert code.shape == (5, 4)

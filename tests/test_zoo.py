@@ -14,6 +14,8 @@ from torch import nn
 from components.data.item import Item
 from components.layers.dense import BatchNorm
 from components.models import Autoencoder, Blueprint, Loss, find
+from components.objectives import LOSSES
+from components.runtime.errors import UserError
 
 ROW, IMAGE = Item((30,), False), Item((1, 8, 8), True)
 
@@ -37,6 +39,43 @@ def test_vanilla_has_the_activation_it_is_given(activation: str, function: Any) 
     model, x = build("vanilla", hidden=[9], activation=activation), torch.randn(5, 30)
     first, last = model.encoder[0], model.encoder[2]
     assert torch.allclose(model.encode(x), last(function(first(x))))
+
+
+@pytest.mark.parametrize(
+    ("output", "loss", "function"),
+    [
+        ("auto", "mse", lambda x: x),
+        ("auto", "bce", torch.sigmoid),
+        ("linear", "l1", lambda x: x),
+        ("tanh", "huber", torch.tanh),
+        ("sigmoid", "mse", torch.sigmoid),
+        ("sigmoid", "bce", torch.sigmoid),
+    ],
+)
+def test_vanilla_ends_in_the_output_it_is_given_and_is_trained_on_it(output: str, loss: Loss, function: Any) -> None:
+    model, x = build("vanilla", IMAGE, loss, hidden=[9], output=output), torch.rand(5, 1, 8, 8)
+    code = model.encode(x)
+    plain = model.decoder[2](model.decoder[1](model.decoder[0](code))).view(x.shape)
+    assert torch.allclose(model.decode(code), function(plain))
+    # once, not twice: what bce makes of logits is its own sigmoid, all other losses compare what is put out
+    given = plain if loss == "bce" else function(plain)
+    assert torch.allclose(model.objective(x)["reconstruction"], LOSSES[loss].distance(given, x, IMAGE))
+    model.objective(x)["reconstruction"].mean().backward()
+    assert all(weight.grad.abs().sum() > 0 for weight in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("output", "loss", "item", "fitting"),
+    [
+        ("tanh", "bce", IMAGE, "auto or sigmoid"),
+        ("linear", "bce", IMAGE, "auto or sigmoid"),
+        ("sigmoid", "mixed", Item((30,), False, ((2, 5),)), "auto"),
+    ],
+)
+def test_an_output_that_the_loss_cannot_use_is_refused(output: str, loss: Loss, item: Item, fitting: str) -> None:
+    message = rf"^variants: output '{output}' does not go with loss '{loss}', which needs output {fitting}; change"
+    with pytest.raises(UserError, match=message):
+        build("vanilla", item, loss, output=output)
 
 
 def test_batch_norm_takes_one_record_by_its_running_statistics() -> None:

@@ -45,10 +45,14 @@ def no_convergence(learning: Learning) -> Answer | None:
 
 
 def learning_rate_high(learning: Learning) -> Answer | None:
-    """Sum of all rises of the training loss, relative to its whole fall: a steady descent has none."""
+    """Sum of all rises of the training loss, relative to its whole fall: a steady descent has none.
+
+    In logarithms, where there are any: a first epoch that exploded would dwarf whatever comes later.
+    """
     losses = learning.history["train_loss"]
     if len(losses) < 3:
         return None
+    losses = np.log(losses) if losses.min() > 0 else losses
     fall, rises = float(losses[0] - losses.min()), float(np.maximum(np.diff(losses), 0).sum())
     return graded(min(rises / fall, _LARGEST) if fall > 0 else _LARGEST * (rises > 0), 0.2, 1.0)
 

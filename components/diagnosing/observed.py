@@ -86,11 +86,15 @@ def constant_output(observed: Observed) -> Answer:
 
 
 def blurry(observed: Observed) -> Answer | None:
-    """Energy of the reconstructions above half the highest frequency, relative to that of the records (images)."""
+    """Energy above half the highest frequency, of reconstructions relative to records (images).
+
+    Of what differs from the mean record: its detail is there for nothing.
+    """
     if observed.x.ndim != 4 or min(observed.x.shape[2:]) < 4:
         return None
-    there = _high_energy(observed.x)
-    return graded_down(_high_energy(observed.x_hat) / there, 0.2, 0.05) if there else None
+    usual = observed.x.mean(0)
+    there = _high_energy(observed.x - usual)
+    return graded_down(_high_energy(observed.x_hat - usual) / there, 0.2, 0.1) if there else None
 
 
 def dead_code(observed: Observed) -> Answer:

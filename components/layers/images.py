@@ -1,9 +1,21 @@
-"""What convolutional models share: the sizes through which an image shrinks, and a norm of one record at a time."""
+"""What convolutional models share: depth and width, the sizes of a shrinking image, and a norm of single records."""
 
 import math
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
+
+from components.models import ModelParams
+
+
+class ConvolutionParams(ModelParams):
+    """Depth and width of the convolutions; the decoder mirrors the encoder."""
+
+    channels: int = Field(32, ge=1, le=1024)
+    """Feature maps of the first layer; doubled by each further one."""
+    depth: int = Field(3, ge=1, le=8)
+    """Times that height and width are halved; fewer where a side would fall below 2 pixels."""
 
 
 def halvings(height: int, width: int, depth: int) -> list[tuple[int, int]]:

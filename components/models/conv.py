@@ -8,21 +8,15 @@ Limits: images only; a code much smaller than the last feature map makes the den
 import math
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from components.data.item import Item
-from components.layers.images import halvings
-from components.models import Autoencoder, Loss, ModelEntry, ModelParams
+from components.layers.images import ConvolutionParams, halvings
+from components.models import Autoencoder, Loss, ModelEntry
 
 
-class Params(ModelParams):
+class Params(ConvolutionParams):
     """Depth and width of the convolutions."""
-
-    channels: int = Field(32, ge=1, le=1024)
-    """Feature maps of the first layer; doubled by each further one."""
-    depth: int = Field(3, ge=1, le=8)
-    """Layers that halve height and width; fewer are used where a side would fall below 2 pixels."""
 
 
 class Conv(Autoencoder):

@@ -10,21 +10,15 @@ Limits: images only; about four times the arithmetic of conv, because convolutio
 import math
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from components.data.item import Item
-from components.layers.images import halvings
-from components.models import Autoencoder, Loss, ModelEntry, ModelParams
+from components.layers.images import ConvolutionParams, halvings
+from components.models import Autoencoder, Loss, ModelEntry
 
 
-class Params(ModelParams):
+class Params(ConvolutionParams):
     """Depth and width of the convolutions."""
-
-    channels: int = Field(32, ge=1, le=1024)
-    """Feature maps of the first layer; doubled by each further one."""
-    depth: int = Field(3, ge=1, le=8)
-    """Times that height and width are halved; fewer where a side would fall below 2 pixels."""
 
 
 class ConvPooling(Autoencoder):

@@ -17,17 +17,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from components.data.item import Item
-from components.layers.images import RecordNorm, halvings
-from components.models import Autoencoder, Loss, ModelEntry, ModelParams
+from components.layers.images import ConvolutionParams, RecordNorm, halvings
+from components.models import Autoencoder, Loss, ModelEntry
 
 
-class Params(ModelParams):
+class Params(ConvolutionParams):
     """Depth, width and how often skips are dropped."""
 
-    channels: int = Field(32, ge=1, le=1024)
-    """Feature maps of the first layer; doubled by each further one."""
-    depth: int = Field(3, ge=1, le=8)
-    """Times that height and width are halved; fewer where a side would fall below 2 pixels."""
     skip_dropout: float = Field(0.5, ge=0, le=1)
     """Probability that a training record is decoded from its code alone; 0 never practises what scoring does."""
 

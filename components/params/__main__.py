@@ -1,9 +1,12 @@
-"""Check params.yaml as a whole, against all stages, models and sources: `python -m components.params`.
+"""Check params.yaml as a whole, against all stages, models and sources: `python -m components.params [FILE …]`.
 
-Exit code 0 and a line of summary, or exit code 2 and the one thing to change. No data is read.
+Exit code 0 and a line of summary, or exit code 2 and the one thing to change. No data is read. Files are checked in
+the place of params.yaml.
 """
 
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from components.params import PARAMS_FILE, Globals, load_globals, load_section, read_params, section_names, unknown
@@ -31,9 +34,10 @@ def check_all(raw: Mapping[str, Any]) -> None:
 
 def main() -> None:
     """Check and say so."""
-    raw = read_params()
-    check_all(raw)
-    print(f"{PARAMS_FILE}: ok ({len(raw['variants'])} variants: {', '.join(raw['variants'])})")
+    for file in map(Path, sys.argv[1:] or [PARAMS_FILE]):
+        raw = read_params(file)
+        check_all(raw)
+        print(f"{file}: ok ({len(raw['variants'])} variants: {', '.join(raw['variants'])})")
 
 
 if __name__ == "__main__":

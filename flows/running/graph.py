@@ -85,7 +85,7 @@ def read_plan(repo: "Repo", refresh: bool) -> Plan:
     upstream = {stage.addressing: [up.addressing for up in graph.successors(stage)] for stage in stages}
     stale = {stage.addressing: reason for stage in stages if (reason := _reason(stage))}
     # what depends on nothing but params takes its data from outside, where DVC cannot see a change
-    roots = {stage.addressing for stage in stages if stage.cmd and all(map(_is_param, stage.deps))}
+    roots = {stage.addressing for stage in stages if stage.cmd and all(map(is_param, stage.deps))}
     forced = frozenset(roots if refresh else ())
     visited = {*stale, *forced}
     for name in TopologicalSorter(upstream).static_order():
@@ -101,7 +101,8 @@ def read_plan(repo: "Repo", refresh: bool) -> Plan:
     )
 
 
-def _is_param(dep: "Dependency") -> bool:
+def is_param(dep: "Dependency") -> bool:
+    """Whether a dependency is on numbers of params.yaml, and not on a file."""
     from dvc.dependency import ParamsDependency
 
     return isinstance(dep, ParamsDependency)

@@ -1,4 +1,4 @@
-"""Run one stage in a child process and sort what came of it."""
+"""Run one stage, or one point of a sweep, in a child process and sort what came of it."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from components.runtime.errors import EXIT_USER_ERROR
 from flows.running.children import Children
@@ -65,25 +65,52 @@ def run_stage(
     timeout: float | None = None,
 ) -> Outcome:
     """Reproduce one stage; its upstream stages must be done. `before` holds the digests that its outputs had."""
-    reading, writing = os.pipe()
-    with os.fdopen(reading) as channel:
-        try:
-            command = [sys.executable, "-m", "flows.running.one_stage", name, str(writing), *(["--force"] * force)]
-            outcome, lines = _run(children, command, log, environment, timeout, pass_fds=[writing])
-        finally:
-            os.close(writing)
-        said = channel.read()
-    if outcome.kind == "timed_out" or not said:
+    arguments = [name, *(["--force"] * force)]
+    outcome, answer = _ask(children, "flows.running.one_stage", arguments, log, environment, timeout)
+    if not answer:
         return outcome
-    answer = json.loads(said)
-    if "outs" in answer:
-        return Outcome(answer["kind"], changed=answer["kind"] == "ran" and answer["outs"] != before)
-    return lines.explain(Outcome(**answer))
+    return Outcome(answer["kind"], changed=answer["kind"] == "ran" and answer["outs"] != before)
+
+
+def run_point(
+    children: Children,
+    stash: str,
+    log: Callable[[str], object],
+    environment: Mapping[str, str] | None = None,
+    timeout: float | None = None,
+) -> Outcome:
+    """Run the experiment that `stash` holds, in a temporary directory; this takes it out of there."""
+    outcome, answer = _ask(children, "flows.running.one_point", [stash], log, environment, timeout)
+    return Outcome(answer["kind"], changed=True) if answer else outcome
 
 
 def run_module(children: Children, module: str, log: Callable[[str], object], timeout: float | None = None) -> Outcome:
     """Run `python -m MODULE`, an act outside the graph."""
     return _run(children, [sys.executable, "-m", module], log, None, timeout)[0]
+
+
+def _ask(
+    children: Children,
+    module: str,
+    arguments: Sequence[str],
+    log: Callable[[str], object],
+    environment: Mapping[str, str] | None,
+    timeout: float | None,
+) -> tuple[Outcome, dict[str, Any]]:
+    """Run a child of `answering.py`; returns its answer if all went well, else nothing and what went wrong."""
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as channel:
+        try:
+            command = [sys.executable, "-m", module, str(writing), *arguments]
+            outcome, lines = _run(children, command, log, environment, timeout, pass_fds=[writing])
+        finally:
+            os.close(writing)
+        said = channel.read()
+    if outcome.kind == "timed_out" or not said:
+        return outcome, {}
+    answer = json.loads(said)
+    told = Outcome(answer["kind"], answer.get("detail", ""))
+    return (told, answer) if told.is_well else (lines.explain(told), {})
 
 
 def _run(

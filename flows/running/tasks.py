@@ -104,6 +104,14 @@ def failed_flow(failed: "dict[str, State]", not_run: Iterable[str]) -> "State":
     return Failed(name=USER_ERROR if only_users else None, message="\n".join([concerned, *lines]))
 
 
+def failed_points(failed: "dict[str, State]") -> "State":
+    """The state of a sweep in which points failed: a fault of theirs, whoever can mend it, for the others are done."""
+    from prefect.states import Failed
+
+    reasons = [f"{name}: {state.message}" for name, state in failed.items()]
+    return Failed(message="\n".join([f"failed: {', '.join(failed)}", *reasons]))
+
+
 def exit_code(state: "State") -> int:
     """The exit code of a flow that ended in `state`."""
     if state.is_completed():

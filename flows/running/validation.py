@@ -3,7 +3,7 @@
 import hashlib
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,15 +27,10 @@ def checking_params() -> Iterator[Callable[[], None]]:
     if STAMP.is_file() and STAMP.read_text() == digest:
         yield lambda: None
         return
-    command = [sys.executable, "-m", "components.params"]
-    check = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    check = _start()
 
     def finish() -> None:
-        _, said = check.communicate() if check.returncode is None else (None, "")
-        if check.returncode == EXIT_USER_ERROR:
-            raise _as_user_error(said)
-        if check.returncode:
-            raise RuntimeError(f"the check of params.yaml broke:\n{said}")
+        _finish(check)
         STAMP.parent.mkdir(exist_ok=True)
         STAMP.write_text(digest)
 
@@ -44,6 +39,28 @@ def checking_params() -> Iterator[Callable[[], None]]:
     finally:
         if check.returncode is None:
             finish()
+
+
+def check_params(files: Iterable[Path]) -> None:
+    """Check other files as params.yaml is checked.
+
+    Raises:
+        UserError: one of them is wrong.
+    """
+    _finish(_start(*map(str, files)))
+
+
+def _start(*files: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "components.params", *files]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def _finish(check: "subprocess.Popen[str]") -> None:
+    _, said = check.communicate() if check.returncode is None else (None, "")
+    if check.returncode == EXIT_USER_ERROR:
+        raise _as_user_error(said)
+    if check.returncode:
+        raise RuntimeError(f"the check of params broke:\n{said}")
 
 
 def _as_user_error(said: str) -> UserError:

@@ -1,7 +1,9 @@
 """Run one study: `make study-NAME`, which is `python -m tests.studies NAME`.
 
-In:   the commit that is checked out, tests/studies/NAME.yaml
-Out:  docs/studies/NAME/ — leaderboard.csv and report.html; the clone itself stays in .work/studies/NAME
+In:   the commit that is checked out, tests/studies/NAME.yaml: what differs from params.yaml, and under `sweep:`, where
+      the study is one, the variant and the values of `python -m flows.sweeping`
+Out:  docs/studies/NAME/ — leaderboard.csv and report.html, of a sweep table.csv and plot.svg; the clone itself stays in
+      .work/studies/NAME
 
 The clone makes a study harmless: the checkout's own artifacts, dvc.lock and registry are not touched. A study that is
 broken off goes on where it stopped, like any flow; a changed commit starts it afresh.
@@ -11,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
 
@@ -20,14 +23,13 @@ sys.path.insert(0, str(ROOT / "tests"))
 from conftest import edit_params, environment  # noqa: E402
 
 SCRATCH = ROOT / ".work" / "studies"
-RESULTS = ("leaderboard.csv", "report.html")
+COMMIT = ("git", "-c", "user.name=study", "-c", "user.email=study@localhost", "commit", "-q", "--allow-empty", "-m")
 
 
 def clone(name: str) -> Path:
     """A clone of the checked-out commit; the one of an earlier run where it is of the same commit."""
     target, head = SCRATCH / name, _git(ROOT, "rev-parse", "HEAD")
-    if target.is_dir() and _git(target, "rev-parse", "HEAD") == head:
-        _git(target, "checkout", "-q", "--", "params.yaml")
+    if target.is_dir() and _git(target, "rev-parse", "origin/HEAD") == head:
         return target
     shutil.rmtree(target, ignore_errors=True)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -40,15 +42,36 @@ def _git(where: Path, *arguments: str) -> str:
     return subprocess.run(["git", *arguments], cwd=where, check=True, capture_output=True, text=True).stdout.strip()
 
 
+def train(target: Path) -> list[Path]:
+    """The training flow; returns the files to keep."""
+    _run(target, sys.executable, "-m", "flows.training")
+    return [target / "artifacts/compare" / file for file in ("leaderboard.csv", "report.html")]
+
+
+def sweep(target: Path, name: str, variant: str, over: str) -> list[Path]:
+    """A sweep, which begins at a commit; returns the files to keep."""
+    _run(target, "dvc", "repro", "-q", "prepare", "resolve")
+    _run(target, "git", "add", "--all")
+    _run(target, *COMMIT, f"params of the study {name}")
+    _run(target, sys.executable, "-m", "flows.sweeping", name, "--variant", variant, "--over", over)
+    return [target / ".work/sweeps" / name / file for file in ("table.csv", "plot.svg")]
+
+
+def _run(target: Path, *command: str) -> None:
+    subprocess.run(command, cwd=target, env=environment(), check=True)
+
+
 def main(name: str) -> None:
     """Run the study and keep its results."""
-    target = clone(name)
-    edit_params(target, **YAML(typ="safe").load(ROOT / "tests" / "studies" / f"{name}.yaml"))
-    subprocess.run([sys.executable, "-m", "flows.training"], cwd=target, env=environment(), check=True)
+    study: dict[str, Any] = YAML(typ="safe").load(ROOT / "tests" / "studies" / f"{name}.yaml")
+    swept, target = study.pop("sweep", None), clone(name)
+    _git(target, "checkout", "-q", "origin/HEAD", "--", "params.yaml")
+    edit_params(target, **study)
+    files = sweep(target, name, **swept) if swept else train(target)
     results = ROOT / "docs" / "studies" / name
     results.mkdir(parents=True, exist_ok=True)
-    for file in RESULTS:
-        shutil.copyfile(target / "artifacts" / "compare" / file, results / file)
+    for file in files:
+        shutil.copyfile(file, results / file.name)
     print(f"results: {results.relative_to(ROOT)}")
 
 
