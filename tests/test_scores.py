@@ -43,11 +43,12 @@ CASES = [(name, given) for name in scores.known() for given in OPTIONS.get(name,
 COMBINED = {"whitened": None, "neighbours": {"space": "record"}, "mahalanobis": None}
 
 
-def images(count: int, seed: int) -> np.ndarray:
-    """Grey patches with a gradient in a few directions."""
+def images(count: int, seed: int, reach: float = 0.5, noise: float = 8.0) -> np.ndarray:
+    """Grey patches that are mixtures of four, each share within `reach` of a half, with some noise."""
     generator = np.random.default_rng(seed)
     basis = np.random.default_rng(0).random((4, 30))
-    values = generator.random((count, 4)) @ basis / 2 * 255
+    values = (0.5 + reach * generator.uniform(-1, 1, (count, 4))) @ basis / 2 * 255
+    values += noise * generator.normal(size=values.shape)
     return np.clip(values, 0, 255).astype(np.uint8).reshape(count, *IMAGE.shape)
 
 
@@ -78,12 +79,12 @@ def seen(model: Autoencoder, records: np.ndarray) -> Seen:
 @pytest.mark.parametrize(("name", "options"), CASES)
 def test_every_score_keeps_its_promises(model: Autoencoder, tmp_path: Path, name: str, options: dict[str, Any]) -> None:
     detector = fitted(model, {name: options})
-    usual, strange = images(80, 3), np.random.default_rng(4).integers(0, 256, (80, *IMAGE.shape), dtype=np.uint8)
+    usual, strange = images(80, 3), images(80, 4, reach=2.0, noise=40.0)
     found, errors = detect(detector, scale(), np.concatenate([usual, strange]))
     assert found.dtype == np.float32 and (found >= 0).all() and np.isfinite(found).all()
     assert len(np.unique(found)) > 150
-    assert (found[:80, None] < found[80:]).mean() > 0.95  # noise is stranger
-    assert (errors[:80, None] < errors[80:]).mean() > 0.95
+    assert (found[:80, None] < found[80:]).mean() > 0.9
+    assert (errors[:80, None] < errors[80:]).mean() > 0.9
     some = seen(model, usual)
     with torch.no_grad():
         parts = detector.contributions(some.x, some.x_hat, some.code)
@@ -144,6 +145,7 @@ def test_neighbours_are_scikit_learns(model: Autoencoder) -> None:
     train, some = seen(model, images(400, 1)), seen(model, images(30, 3))
     for space, of in (("code", lambda s: s.code), ("record", lambda s: s.x.flatten(1))):
         reference = NearestNeighbors(n_neighbors=3).fit(of(train)).kneighbors(of(some))[0].mean(1)
+        reference /= of(some).shape[1] ** 0.5
         found, _ = detect(fitted(model, {"neighbours": {"space": space}}), scale(), images(30, 3))
         np.testing.assert_allclose(found, reference, rtol=1e-4)
 
@@ -185,9 +187,8 @@ def test_mahalanobis_is_the_quadratic_form_of_the_codes(model: Autoencoder) -> N
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=40), st.lists(st.integers(-1, 10), min_size=1, max_size=20))
 def test_ranks_count_exactly(reference: list[int], asked: list[int]) -> None:
-    found = Ranks(torch.tensor(sorted(reference), dtype=torch.float32)).reaching(
-        torch.tensor(asked, dtype=torch.float32)
-    )
+    ranks = Ranks(torch.tensor(sorted(reference), dtype=torch.float32))
+    found = ranks.reaching(torch.tensor(asked, dtype=torch.float32))
     assert found.tolist() == [sum(one >= score for one in reference) for score in asked]
 
 
