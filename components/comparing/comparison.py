@@ -39,10 +39,25 @@ class Comparison:
         """Rules that would choose another than the declared one does."""
         return [outcome for outcome in self.outcomes if outcome.winner.variant != self.outcomes[0].winner.variant]
 
-    def beaten(self, winner: str, measure: str) -> list[str]:
-        """Whom the winner is better than, by this measure, after the correction."""
-        of = [pair for pair in self.pairs if pair.measure == measure and pair.better == winner]
-        return [pair.second if pair.first == winner else pair.first for pair in of]
+    @property
+    def measures(self) -> list[str]:
+        """What pairs were compared by."""
+        return list(dict.fromkeys(pair.measure for pair in self.pairs))
+
+    def against_others(self, one: str, measure: str) -> dict[str, list[str]]:
+        """How `one` fares by a measure after the correction: in words, then the others of which they are true."""
+        found: dict[str, list[str]] = {"better than": [], "worse than": [], "not told apart from": []}
+        for pair in self.pairs:
+            if pair.measure == measure and one in (pair.first, pair.second):
+                verdict = (
+                    "not told apart from"
+                    if pair.better is None
+                    else "better than"
+                    if pair.better == one
+                    else "worse than"
+                )
+                found[verdict].append(pair.second if pair.first == one else pair.first)
+        return {verdict: names for verdict, names in found.items() if names}
 
 
 def compare_candidates(ranked: Sequence[Candidate], rule: str, artifacts: Path, seed: int) -> Comparison:

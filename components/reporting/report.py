@@ -26,6 +26,9 @@ from components.reporting.figures import inline
 FIGURE_BUDGET = 4_000_000
 """Characters of figures of data and variants in a page of at most 5 MiB; the winner's come first."""
 
+MOST_PAIRS = 10
+"""A longer table of pairs is folded away until someone asks for it."""
+
 CAPTIONS = {
     "reconstructions": ("Reconstructions", "What is lost between test records and their reconstructions."),
     "columns": ("Columns that explain alarms", "What each column adds to the scores of test records."),
@@ -111,6 +114,7 @@ def render(
         card=card,
         comparison=comparison,
         draws=RESAMPLES,
+        folded_beyond=MOST_PAIRS,
         pareto=inline(pareto, "comparison.pareto.", "Squared error on test over code size and over parameters."),
         splits=SPLITS,
         figures=_figures(ranked, FIGURE_BUDGET - len(card.examples)),
