@@ -8,30 +8,25 @@ Run:  python -m components.seeds V
 """
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from components.params import load_globals, load_section
 from components.runtime.errors import run_main
 from components.runtime.outputs import ARTIFACTS, WORK, complete_dir, read_json, write_json
 from components.runtime.process import die_with_parent, make_deterministic, set_threads, variant_argument
 
-if TYPE_CHECKING:
-    from components.training.trainer import Epoch
-
 Run = dict[str, Any]
 """A seed and the `validation_mse` it ends with."""
 
 
-def repeat(variant: str, own: Run, count: int, log: Callable[["Epoch"], None], out: Path = ARTIFACTS / "seeds") -> None:
+def repeat(variant: str, own: Run, count: int, out: Path = ARTIFACTS / "seeds") -> None:
     """Train the variant with the seeds that follow its own, and write down how each ends.
 
     Args:
         variant: its name.
         own: the run that `train` made.
         count: how many seeds there are to be, `own` among them.
-        log: hears every epoch.
         out: folder of all variants.
 
     Raises:
@@ -41,6 +36,7 @@ def repeat(variant: str, own: Run, count: int, log: Callable[["Epoch"], None], o
     from components.scoring.score import score_records
     from components.training.fitting import fit
     from components.training.planning import plan
+    from components.training.progress import epoch_log
 
     planned = plan(variant)
     runs, checkpoints = [own], []
@@ -48,7 +44,8 @@ def repeat(variant: str, own: Run, count: int, log: Callable[["Epoch"], None], o
         if planned.closed_form:  # nothing in it is drawn
             runs.append({**own, "seed": seed})
             continue
-        fitted = fit(variant, planned, seed, log, WORK / "seeds" / str(seed))
+        with epoch_log(f"{variant}, seed {seed}", live=sys.stderr.isatty()) as log:
+            fitted = fit(variant, planned, seed, log, WORK / "seeds" / str(seed))
         checkpoints.append(fitted.checkpoints)
         errors = score_records(fitted.network, fitted.scale, load_records("validation"))
         runs.append({"seed": seed, "validation_mse": float(errors.mean(dtype="float64"))})
@@ -75,10 +72,7 @@ def main() -> None:
         return
     set_threads(numbers.threads)
     make_deterministic(numbers.threads)
-    from components.training.progress import epoch_log
-
-    with epoch_log(variant, live=sys.stderr.isatty()) as log:
-        repeat(variant, own, count, log)
+    repeat(variant, own, count)
     print(f"{variant}: {count} seeds")
 
 

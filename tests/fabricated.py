@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from components.models import Autoencoder
 from components.scores.reconstruction import SCORE
 from components.scoring.detector import Detector
@@ -109,6 +111,8 @@ def fabricate(artifacts: Path, numbers: dict[str, dict[str, Any]], text: str = "
         _write(artifacts / "train" / name / "diagnosis.json", [])
         _write(artifacts / "evaluate" / name / "diagnosis.json", diagnosis)
         _write(artifacts / "export" / name / "parity.json", parity)
+        _write(artifacts / "seeds" / name / "seeds.json", [{"seed": 7, "validation_mse": of["validation_mse"]}])
+        _write_records(artifacts, name, of)
         plots = artifacts / "evaluate" / name / "plots"
         plots.mkdir(exist_ok=True)
         for figure in ("errors", "losses"):
@@ -127,6 +131,24 @@ def fabricate(artifacts: Path, numbers: dict[str, dict[str, Any]], text: str = "
     _write(artifacts / "prepare" / "validation.json", validation())
     (artifacts / "prepare" / "examples.svg").write_text(SVG.replace("INK", ink).replace("TEXT", text))
     return artifacts
+
+
+def _write_records(artifacts: Path, name: str, of: dict[str, Any]) -> None:
+    """What is known by record: the same records for all variants, with errors in proportion to their ratios to PCA."""
+    theirs = 0.03 * np.random.default_rng(0).gamma(4, 0.25, 480)
+    ours = theirs * np.random.default_rng(list(name.encode())).normal(1, 0.1, 480)
+    validation = np.stack([ours * of["validation_mse_ratio_to_pca"], theirs])[:, :140]
+    np.save(artifacts / "train" / name / "validation_errors.npy", validation.astype(np.float32))
+    (artifacts / "train" / name / "history.csv").write_text("epoch,train_loss,validation_loss\n0,0.5,0.6\n1,0.4,0.5\n")
+    errors = ours * of["mse_ratio_to_pca"]
+    errors[203:] *= 2.2
+    test = [f"{record},{'seven' if record < 203 else 'eight'},{int(record >= 203)},{error},{error}\n"
+            for record, error in enumerate(errors)]  # fmt: skip
+    labelled = "selection_auroc" in of
+    chosen_on = [f"{record},{int(record >= 70)},{error}\n" for record, error in enumerate(errors[133:280])]
+    folder = artifacts / "evaluate" / name
+    (folder / "scores.csv").write_text("".join(["record,class,is_anomalous,score,squared_error\n", *test]))
+    (folder / "selection.csv").write_text("".join(["record,is_anomalous,score\n", *(chosen_on if labelled else [])]))
 
 
 def _write(path: Path, value: Any) -> None:

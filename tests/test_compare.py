@@ -36,6 +36,12 @@ def gate(artifacts: Path, name: str, gates: Gates | None = None, **changed: Any)
     return json.loads((artifacts / "compare" / "gates.json").read_text())["net"][name]
 
 
+def files(artifacts: Path) -> dict[str, bytes]:
+    """All that compare wrote, by path in its folder."""
+    folder = artifacts / "compare"
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def ranks(board: dict[str, Any]) -> list[str]:
     return sorted(board["rows"], key=lambda name: board["rows"][name]["rank"])
 
@@ -183,15 +189,23 @@ def test_equal_inputs_give_equal_bytes_in_any_order_of_variants(artifacts: Path)
     written = []
     for order in (["a", "b", "pca"], ["pca", "b", "a"]):
         compare(order, Params(), artifacts)
-        written.append({path.name: path.read_bytes() for path in (artifacts / "compare").iterdir()})
+        written.append(files(artifacts))
     assert written[0] == written[1]
-    assert set(written[0]) == {"leaderboard.json", "leaderboard.csv", "gates.json", "report.html"}
+    tables = {
+        "leaderboard.csv",
+        "pairs.csv",
+        "pareto.csv",
+        "rules.csv",
+        "seeds.csv",
+        *(f"losses/{v}.csv" for v in numbers),
+    }
+    assert set(written[0]) == {*tables, "leaderboard.json", "gates.json", "report.html", "pareto.svg"}
 
 
 def test_the_stage_on_real_results(checkout: Path) -> None:
     """Prints the answer; then, with a leftover, ends with one line and leaves the former result alone."""
     stage = (sys.executable, "-m", "components.compare")
-    before = {path.name: path.read_bytes() for path in (checkout / "artifacts" / "compare").iterdir()}
+    before = files(checkout / "artifacts")
     done = run(*stage, cwd=checkout)
     assert done.returncode == 0, done.stderr
     board = json.loads(before["leaderboard.json"])
@@ -201,4 +215,4 @@ def test_the_stage_on_real_results(checkout: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("error: artifacts/evaluate/gone: is left over")
     assert done.stderr.count("\n") == 1
-    assert {path.name: path.read_bytes() for path in (checkout / "artifacts" / "compare").iterdir()} == before
+    assert files(checkout / "artifacts") == before

@@ -89,7 +89,7 @@ def test_one_name_runs_through_stage_file_params_and_test() -> None:
     acts = {"register"}
     files = {path.stem for path in (ROOT / "components").glob("*.py")} - {"__init__"}
     assert files == set(GRAPH) | acts
-    assert set(section_names()) == (set(GRAPH) | acts) - {"resolve"}  # its numbers are `variants` and `train`
+    assert set(section_names()) == (set(GRAPH) | acts) - {"resolve", "seeds"}  # theirs are other sections'
     for name in files:
         assert (ROOT / "tests" / f"test_{name}.py").is_file(), name
         command = body(name)["cmd"].split() if name in GRAPH else ["python", "-m", "components.register"]
@@ -102,7 +102,7 @@ def test_params_yaml_holds_every_section_and_reads_as_valid() -> None:
 
 
 def test_only_what_computes_on_a_gpu_asks_the_flow_for_one() -> None:
-    assert [stage for stage in GRAPH if body(stage).get("meta") == {"gpu": True}] == ["train"]
+    assert [stage for stage in GRAPH if body(stage).get("meta") == {"gpu": True}] == ["train", "seeds"]
 
 
 def test_there_is_one_chain_per_variant() -> None:

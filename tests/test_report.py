@@ -86,7 +86,7 @@ def test_names_in_the_data_are_text(browser: Browser, page: Path) -> None:
     browser.open(page)
     assert browser.evaluate("document.querySelectorAll('script, img, [onclick], [onerror]').length") == 0
     assert browser.evaluate("document.querySelector('.eyebrow').textContent") == f"Hourglass · {HOSTILE}"
-    shown = browser.evaluate("document.querySelector('figure svg text').textContent")
+    shown = browser.evaluate("document.querySelector('#variants figure svg text').textContent")
     assert shown == "<script>alert(3)</script>"
 
 
@@ -103,10 +103,11 @@ def test_figures_share_the_page_without_sharing_ids(browser: Browser, page: Path
     ids = browser.evaluate("[...document.querySelectorAll('[id]')].map(element => element.id)")
     assert len(ids) == len(set(ids))
     figures = browser.evaluate("document.querySelectorAll('figure svg').length")
-    assert figures == 7  # two of each variant, and the examples
+    assert figures == 8  # two of each variant, the examples, and what error costs
     references = re.findall(r"(?:url\(|href=\")#([^\")]+)", page.read_text())
     assert set(references) <= set(ids)
-    assert len([one for one in references if "." in one]) == 2 * figures  # a clip path and a mark in each
+    made_up = [one for one in references if "." in one and not one.startswith("comparison.")]
+    assert len(made_up) == 2 * (figures - 1)  # a clip path and a mark in each
     assert browser.evaluate("document.querySelectorAll('svg style, svg metadata').length") == 0
 
 
@@ -196,7 +197,7 @@ def test_a_page_without_room_names_the_figures_it_leaves_out(tmp_path: Path, mon
     monkeypatch.setattr(report, "FIGURE_BUDGET", 1700)
     answer(tmp_path, monkeypatch, net=metrics(0.8), pca=pca_metrics())
     page = Path("artifacts/compare/report.html").read_text()
-    assert page.count('role="img"') == 3  # the examples and the winner's
+    assert page.count('role="img"') == 4  # the examples, what error costs, and the winner's
     assert "<code>artifacts/evaluate/pca/plots/errors.svg</code>" in page
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from components.runtime.errors import UserError
 from components.runtime.outputs import read_json
 
-FOLDERS = ("train", "threshold", "evaluate", "export")
+FOLDERS = ("train", "seeds", "threshold", "evaluate", "export")
 """Stages that leave one folder per variant; compare depends on each as a whole."""
 
 

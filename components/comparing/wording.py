@@ -29,3 +29,13 @@ def interval(metrics: Mapping[str, float], name: str, form: Callable[[float], st
     """'0.661 to 0.727', or nothing where the metric has no interval."""
     low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
     return "" if low is None or high is None else f"{form(low)} to {form(high)}"
+
+
+def signed(value: float) -> str:
+    """A difference to three significant digits, always with its sign: '+0.0123', '−0.00045'."""
+    return f"{value:+.3g}".replace("-", "\u2212", 1) if value else "0"
+
+
+def p_value(p: float) -> str:
+    """Two significant digits, as far as anyone should care: '0.032', '< 0.001'."""
+    return f"{p:.2g}" if p >= 0.001 else "< 0.001"

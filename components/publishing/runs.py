@@ -46,7 +46,9 @@ def publish_pipeline(store: Store, results: Results) -> "Run":
     _log_metrics(store, run, {f"{variant}/{name}": value for variant, row in rows for name, value in row.items()})
     store.client.log_inputs(run.info.run_id, [_dataset(results)])
     with staged() as folder:
-        for path in (LOCK, PARAMS, REQUIREMENTS, *(ARTIFACTS / "compare").glob("*.[cj]s*")):
+        compared = ARTIFACTS / "compare"
+        # report.html comes with the promotion, and losses are metrics of the variants' runs
+        for path in (LOCK, PARAMS, REQUIREMENTS, *compared.glob("*.[cj]s*"), *compared.glob("*.svg")):
             copy_file(path, folder / path.name)
         store.client.log_artifacts(run.info.run_id, str(folder))
     return run

@@ -15,14 +15,19 @@ from markupsafe import Markup, escape
 
 from components.comparing import wording
 from components.comparing.candidates import Candidate
+from components.comparing.comparison import Comparison
 from components.comparing.gates import Gate
+from components.comparing.sensitivity import RESAMPLES
 from components.data.splits import SPLITS, Manifest
 from components.reporting.answer import answer
 from components.reporting.data_card import DataCard
 from components.reporting.figures import inline
 
 FIGURE_BUDGET = 4_000_000
-"""Characters of figures in a page of at most 5 MiB; the winner's come first."""
+"""Characters of figures of data and variants in a page of at most 5 MiB; the winner's come first."""
+
+MOST_PAIRS = 10
+"""A longer table of pairs is folded away until someone asks for it."""
 
 CAPTIONS = {
     "reconstructions": ("Reconstructions", "What is lost between test records and their reconstructions."),
@@ -82,7 +87,7 @@ class Figure:
 
 def render(
     board: Mapping[str, Any], rule: str, gates: Mapping[str, Mapping[str, Gate]], ranked: Sequence[Candidate],
-    manifest: Manifest, card: DataCard,
+    manifest: Manifest, card: DataCard, comparison: Comparison, pareto: Path,
 ) -> str:  # fmt: skip
     """The page.
 
@@ -93,6 +98,8 @@ def render(
         ranked: all candidates, best first.
         manifest: of the data they share.
         card: what else there is to say about it.
+        comparison: the candidates beside each other.
+        pareto: the figure of what their errors cost.
     """
     headline, lede = answer(ranked[0], board["rule"])
     return _environment().get_template("report.html.j2").render(
@@ -105,6 +112,10 @@ def render(
         lede=lede,
         manifest=manifest,
         card=card,
+        comparison=comparison,
+        draws=RESAMPLES,
+        folded_beyond=MOST_PAIRS,
+        pareto=inline(pareto, "comparison.pareto.", "Squared error on test over code size and over parameters."),
         splits=SPLITS,
         figures=_figures(ranked, FIGURE_BUDGET - len(card.examples)),
         chart=_ratio_chart(ranked),
@@ -181,7 +192,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
         finalize=_unbroken,
     )
-    forms = {name: getattr(wording, name) for name in ("percent", "promised", "number", "ratio")}
+    forms = {name: getattr(wording, name) for name in ("percent", "promised", "number", "ratio", "signed", "p_value")}
     environment.filters |= {**forms, "pairs": _pairs, "others": _others}
     environment.globals |= {**forms, "interval": wording.interval}
     return environment

@@ -1,11 +1,12 @@
-"""The leaderboard in a terminal: enough to know the answer and where to read on."""
+"""The leaderboard and its changes in a terminal: enough to know the answer and where to read on."""
 
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from components.comparing.wording import interval, number, percent, ratio
+from components.comparing.changes import Change, Changes
+from components.comparing.wording import interval, number, percent, ratio, signed
 
 
 def print_leaderboard(board: dict[str, Any], rule: str, report: str) -> None:
@@ -27,11 +28,54 @@ def print_leaderboard(board: dict[str, Any], rule: str, report: str) -> None:
             ratio(row["auroc"]) if "auroc" in row else "-",
             style="bold" if name == board["winner"] else None,
         )
-    # a log is no terminal: without a width of its own, rich would fold the table at 80
-    console = Console(highlight=False, soft_wrap=True, width=160)
+    console = _console()
     console.print("validation and test: squared error as a share of PCA's at the same code size", style="dim")
     console.print(table)
     console.print(f"winner: {board['winner']}, of {board['candidates']} candidates ({rule})")
     verdict = "eligible for promotion" if board["eligible"] else f"not eligible: {'; '.join(board['reasons'])}"
     console.print(verdict)
     console.print(f"report: {report}")
+
+
+def print_changes(changes: Changes) -> None:
+    """Print what changed since another commit: the winner, params, then metrics with their relative change."""
+    console = _console()
+    console.print(f"against {changes.revision}:", markup=False)
+    for change in (changes.winner, changes.eligible):
+        console.print(f"{change.name}: {_then_and_now(change)}", markup=False)
+    for what, variants in (("new variants", changes.added), ("removed variants", changes.removed)):
+        if variants:
+            console.print(f"{what}: {', '.join(variants)}", markup=False)
+    if not changes.params:
+        console.print("params: as they were")
+    for change in changes.params:
+        console.print(f"params {change.name}: {_then_and_now(change)}", markup=False)
+    if not changes.metrics:
+        console.print("metrics of variants in both: as they were")
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading, justify in (("variant", "left"), ("metric", "left"), ("then", "right"), ("now", "right"),
+                             ("change", "right"), ("95 % intervals", "left")):  # fmt: skip
+        table.add_column(heading, justify=justify)
+    for change in changes.metrics:
+        relative = "" if change.relative is None else f"{signed(100 * change.relative)} %"
+        overlap = {None: "", True: "overlap", False: "apart"}[change.overlap]
+        table.add_row(change.of, change.name, _value(change.before), _value(change.after), relative, overlap)
+    console.print(table)
+
+
+def _then_and_now(change: Change) -> str:
+    if change.before == change.after:
+        return f"{_value(change.after)}, as before"
+    return f"{_value(change.before)} -> {_value(change.after)}"
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "-"
+    return number(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+
+
+def _console() -> Console:
+    # a log is no terminal: without a width of its own, rich would fold a table at 80
+    return Console(highlight=False, soft_wrap=True, width=160)

@@ -1,0 +1,62 @@
+"""The picture that only a comparison has: what error costs."""
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from components.comparing.pareto import Point
+from components.comparing.wording import number
+from components.reporting import INK
+from components.reporting.plots import ANOMALOUS, NORMAL, WIDTH, log_scale, styled
+
+_MOST_NAMES = 8
+"""Names beyond this number would cover each other: then only the frontier's are written."""
+
+
+@styled
+def pareto(points: Sequence[Point]) -> Figure:
+    """Error over code size and over parameters: every candidate, the frontier through the best, PCA as reference."""
+    figure = Figure(figsize=(WIDTH, 6.6), layout="constrained")
+    by_code, by_parameters = figure.subplots(2, 1)
+    _panel(by_code, points, [p.latent_dim for p in points], [p.best_for_code for p in points])
+    _reference(by_code, [(p.latent_dim, p.pca_mse) for p in points])
+    by_code.set_title("Error and code size")
+    by_code.set_xlabel("numbers per code")
+    sizes = sorted({p.latent_dim for p in points})
+    by_code.set_xscale("log")
+    by_code.xaxis.set_major_locator(FixedLocator(sizes))
+    by_code.xaxis.set_minor_locator(NullLocator())
+    by_code.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(round(value))))
+    _panel(by_parameters, points, [p.parameters for p in points], [p.best_for_parameters for p in points])
+    _reference(by_parameters, [(p.pca_parameters, p.pca_mse) for p in points])
+    log_scale(by_parameters, "x")
+    by_parameters.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    by_parameters.set_title("Error and parameters")
+    by_parameters.set_xlabel("parameters")
+    for axes in (by_code, by_parameters):
+        axes.set_ylabel("squared error on test")
+        axes.set_ylim(bottom=0)
+        axes.grid(axis="y")
+    by_code.legend(loc="lower left")
+    return figure
+
+
+def _panel(axes: Axes, points: Sequence[Point], costs: Sequence[float], best: Sequence[bool]) -> None:
+    candidates = list(zip(costs, [point.mse for point in points], best, points, strict=True))
+    frontier = sorted({(cost, error) for cost, error, is_best, _ in candidates if is_best})
+    axes.plot(*zip(*frontier, strict=True), color=NORMAL, drawstyle="steps-post", linewidth=1.2)
+    for kind, marker, colour, label in ((True, "o", NORMAL, "frontier"), (False, "D", INK, "beaten in both respects")):
+        at = [(cost, error) for cost, error, is_best, _ in candidates if is_best == kind]
+        if at:
+            axes.plot(*zip(*at, strict=True), marker, color=colour, markersize=6 if kind else 4.5, label=label)
+    for cost, error, is_best, point in candidates:
+        if is_best or len(candidates) <= _MOST_NAMES:
+            axes.annotate(point.variant, (cost, error), (6, 3), textcoords="offset points", fontsize=8)
+    axes.margins(x=0.16, y=0.12)
+
+
+def _reference(axes: Axes, at: Sequence[tuple[float, float]]) -> None:
+    line = zip(*sorted(set(at)), strict=True)
+    axes.plot(*line, "^", color=ANOMALOUS, markersize=5, linestyle=(0, (4, 2)), linewidth=1.2, label="PCA")
