@@ -1,7 +1,8 @@
 """Stage `threshold`: errors of held-out normal records to a threshold whose false-alarm rate is bounded.
 
 In:   artifacts/train/V, the calibration split of artifacts/prepare; no training, selection or test record
-Out:  artifacts/threshold/V — threshold.json {alpha, n, m, threshold, upper_95, method}, calibration_scores.npy (sorted)
+Out:  artifacts/threshold/V — threshold.json {alpha, n, m, threshold, upper_95, method, confidence},
+      calibration_scores.npy (sorted)
 Run:  python -m components.threshold V
 """
 
@@ -25,7 +26,7 @@ def calibrate(trained: Path, prepared: Path, params: Params, seed: int) -> "Cali
     sources are often sorted by class or by time and conformal prediction needs exchangeable records.
 
     Raises:
-        UserError: too few calibration records for alpha, scores that are not finite, or a missing artifact.
+        UserError: too few calibration records for the promise, scores that are not finite, or a missing artifact.
     """
     import numpy as np
 
@@ -36,12 +37,12 @@ def calibrate(trained: Path, prepared: Path, params: Params, seed: int) -> "Cali
     from components.training.weights import load_model
 
     records = load_records("calibration", prepared)
-    require_enough(min(len(records), params.max_n), params.alpha)
+    require_enough(min(len(records), params.max_n), params.alpha, params.confidence)
     rows = None
     if len(records) > params.max_n:
         rows = np.sort(np.random.default_rng(seed).choice(len(records), params.max_n, replace=False))
     scores = score_records(load_model(trained), Scale(load_manifest(prepared)), records, rows)
-    return Calibration.fit(scores, params.alpha)
+    return Calibration.fit(scores, params.alpha, params.confidence)
 
 
 def main() -> None:
@@ -55,8 +56,8 @@ def main() -> None:
     with complete_dir(ARTIFACTS / "threshold" / variant) as folder:
         found.save(folder)
     print(
-        f"{variant}: an alarm above {found.threshold:.4g}; at most {found.alpha:g} of normal records raise one on "
-        f"average, this set of {found.n} keeps below {found.upper_95:.3f} with 95 % confidence"
+        f"{variant}: an alarm above {found.threshold:.4g}; at most {found.alpha:g} of normal records raise one "
+        f"{found.promise}; this set of {found.n} keeps below {found.upper_95:.3f} with 95 % confidence"
     )
 
 
