@@ -3,8 +3,8 @@ is bounded.
 
 In:   artifacts/train/V; of artifacts/prepare the splits train and validation (for scores), calibration (for the
       threshold); no selection or test record
-Out:  artifacts/threshold/V — threshold.json {alpha, n, m, threshold, upper_95, method}, calibration_scores.npy
-      (sorted), score.json and score.safetensors (what the scores are made of)
+Out:  artifacts/threshold/V — threshold.json {alpha, n, m, threshold, upper_95, method, confidence},
+      calibration_scores.npy (sorted), score.json and score.safetensors (what the scores are made of)
 Run:  python -m components.threshold V
 """
 
@@ -45,7 +45,7 @@ def calibrate(detector: "Detector", prepared: Path, params: Params, seed: int) -
     sources are often sorted by class or by time and conformal prediction needs exchangeable records.
 
     Raises:
-        UserError: too few calibration records for alpha, scores that are not finite, or a missing artifact.
+        UserError: too few calibration records for the promise, scores that are not finite, or a missing artifact.
     """
     import numpy as np
 
@@ -55,12 +55,12 @@ def calibrate(detector: "Detector", prepared: Path, params: Params, seed: int) -
     from components.scoring.detector import detect
 
     records = load_records("calibration", prepared)
-    require_enough(min(len(records), params.max_n), params.alpha)
+    require_enough(min(len(records), params.max_n), params.alpha, params.confidence)
     rows = None
     if len(records) > params.max_n:
         rows = np.sort(np.random.default_rng(seed).choice(len(records), params.max_n, replace=False))
     scores, _ = detect(detector, Scale(load_manifest(prepared)), records, rows)
-    return Calibration.fit(scores, params.alpha)
+    return Calibration.fit(scores, params.alpha, params.confidence)
 
 
 def main() -> None:
@@ -77,8 +77,8 @@ def main() -> None:
         detector.save(folder)
         found.save(folder)
     print(
-        f"{variant}: an alarm above {found.threshold:.4g}; at most {found.alpha:g} of normal records raise one on "
-        f"average, this set of {found.n} keeps below {found.upper_95:.3f} with 95 % confidence"
+        f"{variant}: an alarm above {found.threshold:.4g}; at most {found.alpha:g} of normal records raise one "
+        f"{found.promise}; this set of {found.n} keeps below {found.upper_95:.3f} with 95 % confidence"
     )
 
 

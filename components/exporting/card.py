@@ -96,9 +96,9 @@ def _metrics(metrics: Mapping[str, float]) -> str:
 
 
 def _promise(calibration: Calibration, metrics: Mapping[str, float]) -> str:
-    alpha, n, m = calibration.alpha, calibration.n, calibration.m
+    alpha, n, m, method = calibration.alpha, calibration.n, calibration.m, calibration.method.replace("_", " ")
     return (
-        f"At most {alpha:g} of normal records raise an alarm, on average over calibration sets (split conformal, "
+        f"At most {alpha:g} of normal records raise an alarm, {calibration.promise} ({method}, "
         f"n = {n}, m = {m}: an alarm is a score that fewer than {m} calibration scores reach, which is a score above "
         f"{calibration.threshold:.6g}).\n\n"
         f"The small print: for this one calibration set the rate stays below {calibration.upper_95:.4g} with 95 % "

@@ -1,15 +1,23 @@
-"""Split conformal decisions: a threshold whose false-alarm rate is bounded, in integers so that no rounding moves it.
+"""Conformal decisions: a threshold whose false-alarm rate is bounded, in integers so that no rounding moves it.
 
-Paper: Vovk, Gammerman and Shafer, "Algorithmic Learning in a Random World", 2005; the upper band of a given
-calibration set: Vovk, "Conditional Validity of Inductive Conformal Predictors", ACML 2012.
+Papers: Vovk, Gammerman and Shafer, "Algorithmic Learning in a Random World", 2005; the rate of one given calibration
+set: Vovk, "Conditional Validity of Inductive Conformal Predictors", ACML 2012; with p-values: Bates, Candès, Lei,
+Romano and Sesia, "Testing for outliers with conformal p-values", Annals of Statistics 51, 2023.
 
-With n calibration scores of normal records, p = (1 + #{calibration >= score}) / (n + 1), and an alarm is p <= alpha.
-In integers: an alarm is #{calibration >= score} < m with m = floor((n + 1) alpha). A score that is not a number sorts
-above all others, so it raises an alarm.
+With n calibration scores of normal records, p = (1 + #{calibration >= score}) / (n + 1). An alarm is
+#{calibration >= score} < m. Over calibration sets the rate of alarms is Beta(m, n + 1 - m) for distinct scores; ties
+only lower it. So there are two promises, and each is the largest m that keeps it:
+
+- split conformal: the mean m / (n + 1) of the rate is at most alpha, which makes an alarm p <= alpha;
+- calibration conditional: the `confidence` quantile of the rate is at most alpha.
+
+A score that is not a number sorts above all others, so it raises an alarm.
 """
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from decimal import Decimal
+from math import ceil, log1p
 from pathlib import Path
 from typing import Literal
 
@@ -18,32 +26,52 @@ import numpy as np
 from components.runtime.errors import UserError
 from components.runtime.outputs import read_json, write_json
 
+Method = Literal["split_conformal", "calibration_conditional"]
+
 
 def _ratio(alpha: float) -> tuple[int, int]:
     # as the user wrote it: 0.29 is 29/100, while the float nearest to it makes 100 * 0.29 fall below 29
     return Decimal(str(alpha)).as_integer_ratio()
 
 
-def allowed(n: int, alpha: float) -> int:
-    """The largest m with m / (n + 1) <= alpha: an alarm means that fewer than m calibration scores reach the score."""
+def allowed(n: int, alpha: float, confidence: float | None = None) -> int:
+    """The largest m that keeps the promise: an alarm means that fewer than m calibration scores reach the score.
+
+    Args:
+        n: calibration scores.
+        alpha: bound of the rate of alarms.
+        confidence: share of calibration sets whose rate is bounded; None bounds the mean over all sets.
+    """
+    if confidence is not None:
+        return bisect_left(range(1, n + 1), True, key=lambda m: bool(upper_band(n, m, confidence) > alpha))
     numerator, denominator = _ratio(alpha)
     return (n + 1) * numerator // denominator
 
 
-def smallest_n(alpha: float) -> int:
+def smallest_n(alpha: float, confidence: float | None = None) -> int:
     """The smallest number of calibration records with which an alarm is possible at all (m = 1)."""
+    if confidence is not None:
+        # 1 - (1 - alpha)^n >= confidence; what rounding leaves open is settled by the rule itself
+        about = ceil(log1p(-confidence) / log1p(-alpha)) + 1
+        return 1 + bisect_left(range(1, about), True, key=lambda n: bool(upper_band(n, 1, confidence) <= alpha))
     numerator, denominator = _ratio(alpha)
     return -(-denominator // numerator) - 1
 
 
-def upper_band(n: int, m: int, confidence: float = 0.95) -> float:
-    """What the false-alarm rate of one given calibration set stays below, with this confidence.
-
-    Over calibration sets the rate is Beta(m, n + 1 - m) for distinct scores; ties only lower it.
-    """
+def upper_band(n: int, m: int | np.ndarray, confidence: float = 0.95) -> np.ndarray:
+    """What the false-alarm rate of one given calibration set stays below, with this confidence; of the shape of m."""
     from scipy.special import betaincinv
 
-    return float(betaincinv(m, n + 1 - m, confidence))
+    return betaincinv(m, n + 1 - m, confidence)
+
+
+def alarm_levels(n: int, confidence: float | None = None) -> np.ndarray:
+    """The smallest alpha that allows m, for m = 1 … n: (n,) float64, ascending.
+
+    With them, a p-value decides at any alpha: (n + 1) p <= m is an alarm from the m-th level on.
+    """
+    m = np.arange(1, n + 1)
+    return m / (n + 1) if confidence is None else upper_band(n, m, confidence)
 
 
 def reached(calibration_sorted: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -74,25 +102,40 @@ class Calibration:
     """With 95 % confidence this calibration set's false-alarm rate stays below."""
     scores: np.ndarray
     """(n,) float32, ascending."""
-    method: Literal["split_conformal"] = "split_conformal"
+    method: Method = "split_conformal"
+    confidence: float | None = None
+    """Of a calibration-conditional promise: the share of calibration sets whose rate is at most alpha."""
 
     @classmethod
-    def fit(cls, scores: np.ndarray, alpha: float) -> "Calibration":
+    def fit(cls, scores: np.ndarray, alpha: float, confidence: float | None = None) -> "Calibration":
         """Fit to the scores (n,) of normal records that nothing else was fitted to.
 
         Raises:
-            UserError: too few records for this alpha, or scores that are not finite.
+            UserError: too few records for this promise, or scores that are not finite.
         """
-        n, m = len(scores), allowed(len(scores), alpha)
-        require_enough(n, alpha)
+        n = len(scores)
+        require_enough(n, alpha, confidence)
         if broken := n - int(np.isfinite(scores).sum()):
             raise UserError(
                 "calibration scores",
                 f"must be finite, {broken} of {n} are not (the training diverged)",
                 "lower train.learning_rate or train.clip_norm",
             )
-        ascending = np.sort(scores).astype(np.float32)
-        return cls(alpha, n, m, float(ascending[n - m]), upper_band(n, m), ascending)
+        m, ascending = allowed(n, alpha, confidence), np.sort(scores).astype(np.float32)
+        method: Method = "split_conformal" if confidence is None else "calibration_conditional"
+        band = float(upper_band(n, m))
+        return cls(alpha, n, m, float(ascending[n - m]), band, ascending, method, confidence)
+
+    @property
+    def promise(self) -> str:
+        """In words, to follow "at most ALPHA of normal records raise an alarm"."""
+        if self.confidence is None:
+            return "on average over calibration sets"
+        return f"with {100 * self.confidence:.6g} % confidence in this calibration set"
+
+    def alarm_levels(self) -> np.ndarray:
+        """See `alarm_levels`: with the promise of this calibration."""
+        return alarm_levels(self.n, self.confidence)
 
     def p_values(self, scores: np.ndarray) -> np.ndarray:
         """See `p_values`."""
@@ -104,7 +147,7 @@ class Calibration:
 
     def save(self, folder: Path) -> None:
         """Write both files into `folder`."""
-        names = ("alpha", "n", "m", "threshold", "upper_95", "method")
+        names = ("alpha", "n", "m", "threshold", "upper_95", "method", "confidence")
         write_json(folder / "threshold.json", {name: getattr(self, name) for name in names})
         np.save(folder / "calibration_scores.npy", self.scores)
 
@@ -125,17 +168,19 @@ class Calibration:
             raise UserError(str(folder), "is damaged", f"run `dvc repro -f -s {stage}` to make it again") from None
 
 
-def require_enough(n: int, alpha: float) -> None:
-    """Refuse an alpha that n calibration records cannot keep.
+def require_enough(n: int, alpha: float, confidence: float | None = None) -> None:
+    """Refuse a promise that n calibration records cannot keep.
 
     Raises:
         UserError: says the smallest n, and the smallest alpha for this n.
     """
-    if allowed(n, alpha) >= 1:
+    if allowed(n, alpha, confidence) >= 1:
         return
-    least = -(-(10**6) // (n + 1)) / 10**6  # rounded up, so that what the message says is enough
+    # rounded up, so that what the message says is enough
+    least = "" if not n else f"raise it to {ceil(alarm_levels(n, confidence)[0] * 10**6) / 10**6:g} or more, or "
+    sure = "" if confidence is None else f" with threshold.confidence {confidence:g}"
     raise UserError(
         "threshold.alpha",
-        f"{alpha} needs at least {smallest_n(alpha)} calibration records, got {n}",
-        f"raise it to {least:g} or more, or raise prepare.fractions.calibration or threshold.max_n, or add records",
+        f"{alpha}{sure} needs at least {smallest_n(alpha, confidence)} calibration records, got {n}",
+        f"{least}raise prepare.fractions.calibration or threshold.max_n, or add records",
     )
