@@ -41,24 +41,19 @@ def fit(trained: Path, prepared: Path, params: Params, seed: int) -> "Detector":
 def calibrate(detector: "Detector", prepared: Path, params: Params, seed: int) -> "Calibration":
     """Fit the threshold of a detector.
 
-    At most `params.max_n` records are used, a random subset drawn with `seed`: the first ones would not do, because
-    sources are often sorted by class or by time and conformal prediction needs exchangeable records.
+    At most `params.max_n` records are used, a random subset drawn with `seed`.
 
     Raises:
         UserError: too few calibration records for the promise, scores that are not finite, or a missing artifact.
     """
-    import numpy as np
-
     from components.data.scaling import Scale
     from components.data.splits import load_manifest, load_records
-    from components.scoring.conformal import Calibration, require_enough
+    from components.scoring.conformal import Calibration, chosen, require_enough
     from components.scoring.detector import detect
 
     records = load_records("calibration", prepared)
     require_enough(min(len(records), params.max_n), params.alpha, params.confidence)
-    rows = None
-    if len(records) > params.max_n:
-        rows = np.sort(np.random.default_rng(seed).choice(len(records), params.max_n, replace=False))
+    rows = chosen(len(records), params.max_n, seed)
     scores, _ = detect(detector, Scale(load_manifest(prepared)), records, rows)
     return Calibration.fit(scores, params.alpha, params.confidence)
 

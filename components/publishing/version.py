@@ -51,7 +51,7 @@ def publish_version(store: Store, results: Results, run_id: str) -> "ModelVersio
         f"{store.client.get_run(run_id).info.artifact_uri}/model",
         run_id,
         tags=provenance(results) | tags,
-        description=(export / "card.md").read_text()[:_LONGEST_DESCRIPTION],
+        description=shortened((export / "card.md").read_text(), _LONGEST_DESCRIPTION),
     )
 
 
@@ -97,3 +97,16 @@ def _write_provenance(model: Path) -> None:
     for path in (LOCK, PARAMS, REQUIREMENTS, PREPARED / "manifest.json"):
         copy_file(path, model / PROVENANCE / path.name)
     np.save(model / PROVENANCE / LISTING, list_records(), allow_pickle=False)
+
+
+def shortened(card: str, most: int) -> str:
+    """The card as far as its whole sections fit into `most` characters, with a word on where the rest is."""
+    if len(card) <= most:
+        return card
+    rest = "The sections behind this one are in card.md, among the files of this version's run.\n"
+    kept, *sections = card.split("\n## ")
+    for section in sections:
+        if len(kept) + len("\n## ") + len(section) + len(rest) > most:
+            break
+        kept += f"\n## {section}"
+    return kept + rest

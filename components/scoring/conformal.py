@@ -168,6 +168,15 @@ class Calibration:
             raise UserError(str(folder), "is damaged", f"run `dvc repro -f -s {stage}` to make it again") from None
 
 
+def chosen(records: int, most: int, seed: int) -> np.ndarray | None:
+    """The calibration records that a threshold is fitted to, ascending (row,); None for all of them.
+
+    A random subset: the first ones would not do, because sources are often sorted by class or by time and conformal
+    prediction needs exchangeable records.
+    """
+    return np.sort(np.random.default_rng(seed).choice(records, most, replace=False)) if records > most else None
+
+
 def require_enough(n: int, alpha: float, confidence: float | None = None) -> None:
     """Refuse a promise that n calibration records cannot keep.
 
