@@ -60,7 +60,7 @@ def write_scorer(size: int, path: Path = SCORER, scale: int = 16) -> Path:
 def win(size: int, **board: object) -> None:
     """Let the winner have a scorer of this quality, and the leaderboard say what is given."""
     write_scorer(size)
-    rewrite(BOARD, winner=WINNER, **{"eligible": True, "reasons": [], **board})
+    rewrite(BOARD, winner=WINNER, export=str(SCORER.parent), **{"eligible": True, "reasons": [], **board})
     relock()
 
 

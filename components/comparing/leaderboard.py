@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from components.comparing.candidates import Candidate
+from components.comparing.compression import FLOAT32
 from components.comparing.gates import Gate, promotion
 from components.runtime.errors import UserError
 
@@ -73,7 +74,9 @@ def rank(candidates: Sequence[Candidate], rule_name: str) -> list[Candidate]:
     return sorted(candidates, key=rule.key)
 
 
-def leaderboard(ranked: Sequence[Candidate], rule_name: str, gates: dict[str, dict[str, Gate]]) -> dict[str, Any]:
+def leaderboard(
+    ranked: Sequence[Candidate], rule_name: str, gates: dict[str, dict[str, Gate]], publish: str = FLOAT32
+) -> dict[str, Any]:
     """The content of leaderboard.json; rows are keyed by variant, so that `dvc metrics show` flattens them."""
     winner = ranked[0].name
     eligible, reasons = promotion(gates[winner])
@@ -81,7 +84,7 @@ def leaderboard(ranked: Sequence[Candidate], rule_name: str, gates: dict[str, di
         "winner": winner,
         "rule": rule_name,
         "candidates": len(ranked),
-        "export": f"artifacts/export/{winner}",
+        "export": f"artifacts/export/{winner}" if publish == FLOAT32 else f"artifacts/compress/{winner}/{publish}",
         "eligible": eligible,
         "reasons": reasons,
         "rows": {candidate.name: _row(candidate, place) for place, candidate in enumerate(ranked, start=1)},

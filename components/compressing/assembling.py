@@ -15,6 +15,7 @@ from components.exporting.card import Subject, proof, write_card
 from components.exporting.intakes import make_intake
 from components.exporting.onnx_files import SCORER, open_session, save_onnx
 from components.scoring.conformal import Calibration
+from components.training.weights import count
 
 
 class Workshop:
@@ -46,11 +47,10 @@ class Workshop:
         ours = answer(self._open(measuring(compressed.graph)), self.original)
         _require_own_decisions(ours, calibration)
         judged = judge(path.read_bytes(), compressed.parameters, ours, self.exported, calibration, self.original)
-        size = len(self.original.graph.SerializeToString(deterministic=True))
         row = {
             **dataclasses.asdict(judged),
-            "size_ratio": judged.bytes / size,
-            "parameters_ratio": judged.parameters / self.original.config["parameters"],
+            "size_ratio": judged.bytes / len(self.original.graph.SerializeToString(deterministic=True)),
+            "parameters_ratio": judged.parameters / count(self.original.detector.model),
             "faults": faults(judged, params),
         }
         detector = compressed.detector or self.original.detector

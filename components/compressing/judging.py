@@ -5,7 +5,7 @@ Test is read to report and to gate; nothing is fitted to it and nothing is chose
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
@@ -24,6 +24,7 @@ from components.scoring.metrics import CONFIDENCE, alarm_tails, exact_rate, rank
 
 SIGNIFICANT = 0.05
 """One-sided level of the test of realised false alarms against the promise."""
+_TINY = 1e-30
 ALONE = 1000
 """Test records, evenly spread, that are also scored one by one."""
 
@@ -38,6 +39,8 @@ class Answers:
     """Of the reconstruction, in scaled units."""
     flips_alone: float
     """Share of the records scored alone that then get another decision than among others."""
+    shift_alone: float
+    """The largest change of their scores, relative."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ class Judgement:
     """Decisions that differ from the exported scorer's."""
     batch_flips: float
     """See `Answers.flips_alone`."""
+    batch_shift: float
+    """See `Answers.shift_alone`."""
     alpha: float
     n: int
     m: int
@@ -97,19 +102,24 @@ def answer(session: InferenceSession, original: Original) -> Answers:
         scores.append(score)
         alarms.append(alarm)
         errors.append(np.square(x_hat - x).reshape(len(x), -1).mean(1))
-    whole = np.concatenate(alarms)
-    rows = np.unique(np.linspace(0, len(whole) - 1, min(ALONE, len(whole)), dtype=int))
-    flips = float((_alarms_alone(session, original, rows) != whole[rows]).mean())
-    return Answers(np.concatenate(scores), whole, np.concatenate(errors), flips)
+    whole = Answers(*map(np.concatenate, (scores, alarms, errors)), 0.0, 0.0)
+    rows = np.unique(np.linspace(0, done - 1, min(ALONE, done), dtype=int))
+    score, alarm = _alone(session, original, rows)
+    among = whole.scores[rows]
+    shift = (np.abs(score - among) / np.maximum(among, _TINY))[np.isfinite(score) & np.isfinite(among)]
+    flips = float((alarm != whole.alarms[rows]).mean())
+    return replace(whole, flips_alone=flips, shift_alone=float(shift.max(initial=0.0)))
 
 
-def _alarms_alone(session: InferenceSession, original: Original, rows: np.ndarray) -> np.ndarray:
+def _alone(session: InferenceSession, original: Original, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and decisions of some test records, each in a batch of its own (row,)."""
     found = []
     for feed in feeds("test", original.manifest, original.prepared, rows=rows):
         for index in range(len(next(iter(feed.values())))):
             one = {name: values[index : index + 1] for name, values in feed.items()}
-            found.append(session.run(["is_anomaly"], one)[0])
-    return np.concatenate(found)
+            found.append(session.run(["score", "is_anomaly"], one))
+    score, alarm = zip(*found, strict=True)
+    return np.concatenate(score), np.concatenate(alarm)
 
 
 def judge(
@@ -134,6 +144,7 @@ def judge(
         rank_correlation=float(spearmanr(rankable(ours.scores), rankable(theirs.scores)).statistic),
         flips=int((ours.alarms != theirs.alarms).sum()),
         batch_flips=ours.flips_alone,
+        batch_shift=ours.shift_alone,
         **{name: getattr(calibration, name) for name in ("alpha", "n", "m", "threshold", "upper_95")},
         normal_records=normal,
         false_alarms=false,

@@ -13,8 +13,10 @@ from components.exporting.onnx_files import SCORER
 from components.models import Autoencoder
 from components.params.train import Params as TrainParams
 from components.runtime.outputs import WORK
+from components.runtime.process import device
 from components.training.checkpoint import Checkpoints
 from components.training.fitting import fit_by_steps, run_key
+from components.training.precision import resolve_precision
 from components.training.progress import epoch_log
 
 
@@ -34,8 +36,7 @@ def retrain(network: Autoencoder, original: Original, method: str, params: Train
     config = {
         "variant": original.variant,
         "seed": original.seed,
-        # what is small gains little by bf16, and would match its original less closely
-        "precision": "float32",
+        "precision": resolve_precision(params.precision, device()),
         "train": params.model_dump(),
         "settings": settings,
         "data": original.manifest.digests,

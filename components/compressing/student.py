@@ -22,7 +22,7 @@ from components.params.train import Params as TrainParams
 from components.runtime.errors import UserError
 from components.scoring.detector import Detector
 from components.training.initial import build
-from components.training.weights import blueprint_of
+from components.training.weights import blueprint_of, count
 
 STEPS = 1000
 """Widths are tried in so many steps."""
@@ -60,7 +60,9 @@ class Apprentice(Autoencoder):
         super().__init__(student.item, student.loss)
         self.student = student
         # in a tuple torch does not find it: it is neither trained nor saved
-        self.hidden = (copy.deepcopy(teacher).requires_grad_(False),)
+        copied = copy.deepcopy(teacher).requires_grad_(False)
+        # as the trainer lays out records for convolutions, which are three times as fast that way
+        self.hidden = (copied.to(memory_format=torch.channels_last),)
         self.register_buffer("error", torch.ones(()))
         self.register_buffer("spread", torch.ones(()))
 
@@ -131,7 +133,7 @@ def narrowed(teacher: Blueprint, share: float) -> Blueprint:
 
 def parameters(blueprint: Blueprint) -> int:
     """Numbers in the weights and buffers of a network."""
-    return sum(tensor.numel() for tensor in blueprint.build().state_dict().values())
+    return count(blueprint.build())
 
 
 METHOD = MethodEntry(_compress, Params, "a narrower network that learned from the trained one", trains=True)

@@ -20,7 +20,7 @@ from components.publishing.key import LOCK, CodeState, code_state
 from components.runtime.errors import UserError
 from components.runtime.outputs import ARTIFACTS, read_json
 
-CHAIN = ("train", "threshold", "evaluate", "export")
+CHAIN = ("train", "threshold", "evaluate", "export", "compress")
 # data is not hashed again: it may be large, and a stage that read other data than dvc.lock names left other results
 _UNCHECKED = (str(ARTIFACTS / "ingest"), str(ARTIFACTS / "prepare"))
 
@@ -43,6 +43,15 @@ class Results:
         """The variant that compare chose."""
         return self.leaderboard["winner"]
 
+    @property
+    def scorer(self) -> Path:
+        """What of the winner is registered: its exported scorer, or the compressed one that `export.publish` names."""
+        return Path(self.leaderboard["export"]) / "scorer.onnx"
+
+    def version_key(self) -> str:
+        """Content hash of the winner's chain of results, and of the choice of its scorer."""
+        return hashlib.sha256(f"{self.variant_key(self.winner)} {self.scorer}".encode()).hexdigest()
+
     def variant_key(self, variant: str) -> str:
         """Content hash of one variant's chain of results."""
         return self._key(f"{stage}@{variant}" for stage in CHAIN)
@@ -60,22 +69,33 @@ def load_results() -> Results:
     """Read the checkout's results.
 
     Raises:
-        UserError: results are missing, or differ from what dvc.lock says of them.
+        UserError: results are missing, or differ from what dvc.lock says of them, or the compressed scorer that is to
+            be registered does not hold its limits.
     """
     params = read_params()
     variants = tuple(params["variants"])
     stages = _read_lock()
     _check(stages, [*(f"{stage}@{variant}" for variant in variants for stage in CHAIN), "compare"], params)
+    leaderboard = read_json(ARTIFACTS / "compare/leaderboard.json", "compare")
+    _refuse_broken_limits(leaderboard["winner"])
     config = read_json(ARTIFACTS / "train" / variants[0] / "config.json", f"train@{variants[0]}")
     return Results(
         stages,
         hashlib.sha256(LOCK.read_bytes()).hexdigest(),
         variants,
-        read_json(ARTIFACTS / "compare/leaderboard.json", "compare"),
+        leaderboard,
         load_manifest(),
         config["data_digest"],
         code_state(),
     )
+
+
+def _refuse_broken_limits(winner: str) -> None:
+    # other gates keep a version from leading; a file that is not what was asked for is not even registered
+    gate = read_json(ARTIFACTS / "compare/gates.json", "compare").get(winner, {}).get("compression")
+    if gate and gate["verdict"] == "fail":
+        fix = "publish float32 or another method, or change the limits in compress.methods"
+        raise UserError("export.publish", gate["text"], fix)
 
 
 def _read_lock() -> dict[str, Any]:

@@ -12,7 +12,6 @@ from components.publishing.packages import make_package
 from components.publishing.results import Results
 from components.publishing.runs import REQUIREMENTS, copy_file, provenance, staged
 from components.publishing.store import KEY_TAG, TAG, Store
-from components.runtime.outputs import ARTIFACTS
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -26,7 +25,7 @@ _LONGEST_DESCRIPTION = 5000
 
 def find_version(store: Store, results: Results) -> "ModelVersion | None":
     """The winner's version, if it has been registered."""
-    key = results.variant_key(results.winner)
+    key = results.version_key()
     found = store.client.search_model_versions(f"name = '{store.name}' AND tags.`{KEY_TAG}` = '{key}'")
     return found[0] if found else None
 
@@ -35,23 +34,22 @@ def publish_version(store: Store, results: Results, run_id: str) -> "ModelVersio
     """Register the winner, with its files under its run."""
     from mlflow.exceptions import MlflowException
 
-    export = ARTIFACTS / "export" / results.winner
     with staged() as folder:
-        write_model(folder / "model", export / "scorer.onnx")
+        write_model(folder / "model", results.scorer)
         store.client.log_artifacts(run_id, str(folder))
     try:
         store.client.create_registered_model(store.name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    tags = {f"{TAG}variant": results.winner, KEY_TAG: results.variant_key(results.winner)}
+    tags = {f"{TAG}variant": results.winner, KEY_TAG: results.version_key()}
     # the key comes with the version in one call, so no interruption leaves a version that cannot be found again
     return store.client.create_model_version(
         store.name,
         f"{store.client.get_run(run_id).info.artifact_uri}/model",
         run_id,
         tags=provenance(results) | tags,
-        description=shortened((export / "card.md").read_text(), _LONGEST_DESCRIPTION),
+        description=shortened(results.scorer.with_name("card.md").read_text(), _LONGEST_DESCRIPTION),
     )
 
 
