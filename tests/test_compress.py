@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_tables import make_artifacts
 from onnx import numpy_helper
-from publications import BOARD, SCORER, WINNER, enter, relock, rewrite
+from publications import BOARD, SCORER, WINNER, relock, rewrite
 from torch import nn
 
 from components.compare import compare
@@ -48,8 +48,8 @@ from components.scoring.conformal import Calibration
 METHODS: dict[str, Any] = {
     "int8_static": {"records": 64},
     "int8_dynamic": None,
-    "pruned": {"epochs": 6},
-    "student": {"share": 0.3, "epochs": 30},
+    "pruned": None,
+    "student": {"share": 0.5, "epochs": 100},
 }
 ROUNDED = ("int8_static", "int8_dynamic")
 SETTINGS = {"opset": 20, "seed": 7, "threads": 1}
@@ -104,9 +104,9 @@ def test_the_threshold_is_that_of_the_files_own_scores(root: Path, method: str) 
 
 
 def test_the_old_threshold_would_have_broken_the_promise(root: Path) -> None:
-    old = Calibration.load(Path("artifacts/threshold/vanilla")).threshold
-    assert (scores(folder("student") / "scorer.onnx", "calibration") > old).mean() > 0.1
-    assert table()["student"]["false_alarm_rate"] < 0.1
+    old, method = Calibration.load(Path("artifacts/threshold/vanilla")).threshold, "pruned"
+    ours = scores(folder(method) / "scorer.onnx", "calibration")
+    assert (ours > old).mean() > 0.08 and (ours > table()[method]["threshold"]).mean() <= 0.05
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -149,8 +149,8 @@ def test_pruned_weights_stay_zero_through_training_and_are_not_stored(root: Path
 
 def test_the_student_is_as_small_as_asked_and_learned_from_its_teacher(root: Path) -> None:
     row = table()["student"]
-    assert 0.2 < row["parameters_ratio"] <= 0.3
-    assert row["rank_correlation"] > 0.8 and row["auroc_loss"] < 0.05
+    assert 0.4 < row["parameters_ratio"] <= 0.5
+    assert row["rank_correlation"] > 0.95 and row["auroc_loss"] < 0.02
     records = np.load("artifacts/prepare/test.npy")
     theirs, ours = (onnx_runner(path, 1)(records)["code"] for path in (SCORER, folder("student") / "scorer.onnx"))
     unlike = np.square(ours - theirs).mean() / theirs.var(0).mean()
@@ -161,24 +161,26 @@ def test_a_second_process_makes_the_same_bytes(root: Path, finished: Path, tmp_p
     again = tmp_path / "again"
     shutil.copytree(finished, again, symlinks=True)
     edit_params(again, compress={"methods": METHODS})
-    for variant in ("vanilla", "pca"):
-        said = must(sys.executable, "-W", "error", "-m", "components.compress", variant, cwd=again, PYTHONHASHSEED="2")
-        assert "int8_static: " in said
+    said = must(sys.executable, "-W", "error", "-m", "components.compress", "vanilla", cwd=again, PYTHONHASHSEED="2")
+    assert "vanilla, int8_static: " in said and "0.44 of float32's; holds its limits" in said
     ours, theirs = (path / "artifacts/compress/vanilla" for path in (root, again))
     names = sorted(path.relative_to(ours) for path in ours.rglob("*") if path.is_file())
     assert len(names) == 1 + 2 * len(METHODS)
     assert [name for name in names if (ours / name).read_bytes() != (theirs / name).read_bytes()] == []
     assert not any(str(place).encode() in (ours / name).read_bytes() for name in names for place in (root, finished))
-    fitted = json.loads((again / "artifacts/compress/pca/compression.json").read_text())
+
+
+def test_a_closed_form_is_rounded_and_cannot_be_trained(root: Path) -> None:
+    fitted = compress("pca", Params(methods=METHODS), **SETTINGS)
     assert fitted["student"] == fitted["pruned"]
     assert fitted["student"] == {"not_applicable": "'pca' is fitted in closed form and takes no steps"}
-    assert fitted["int8_static"]["rank_correlation"] > 0.999
+    assert fitted["int8_static"]["rank_correlation"] > 0.999 and fitted["int8_static"]["faults"] == []
 
 
 def test_nothing_is_made_unless_asked_and_torch_stays_away(finished: Path) -> None:
     made = finished / "artifacts/compress/vanilla"
     assert {path.name: path.read_text() for path in made.iterdir()} == {"compression.json": "{}\n"}
-    check = "import sys, components.compress as c; sys.argv = ['compress', 'vanilla']; c.OUT = c.WORK / 'tmp/out'"
+    check = "import sys, components.compress as c; sys.argv = ['compress', 'vanilla']; c.OUT = c.Path('.work/tmp/out')"
     code = f"{check}; c.main(); assert not {{'torch', 'onnx', 'numpy'}} & set(sys.modules)"
     assert "nothing to compress" in must(sys.executable, "-c", code, cwd=finished)
 
@@ -281,11 +283,13 @@ def test_limits_are_told_apart_and_every_broken_one_is_named(root: Path) -> None
     row = table()["int8_dynamic"]
     fields = {name: row[name] for name in Judgement.__dataclass_fields__}
     limits = resolve({"int8_static": None})["int8_static"]
-    good = Judgement(**fields | {"rank_correlation": 0.9995, "auroc_loss": 0.001, "false_alarm_excess_p": 0.5})
-    bad = {"rank_correlation": 0.99, "auroc_loss": 0.003, "batch_flips": 0.01, "false_alarm_excess_p": 0.001}
+    good = Judgement(
+        **fields | {"rank_correlation": 0.9995, "auroc_loss": 0.001, "batch_flips": 0.0, "false_alarm_excess_p": 0.5}
+    )
+    bad = {"rank_correlation": 0.99, "auroc_loss": 0.003, "batch_flips": 0.02, "false_alarm_excess_p": 0.001}
     assert faults(good, limits) == []
     found = faults(Judgement(**fields | bad), limits)
-    words = ("AUROC is 0.0030 lower, allowed are 0.002", "by 0.99000 in rank, asked for 0.999", "1 % of records")
+    words = ("AUROC is 0.0030 lower, allowed are 0.002", "by 0.99000 in rank, asked for 0.999", "2 % of records")
     assert len(found) == 4 and all(word in text for word, text in zip(words, found, strict=False))
     assert "significantly more than the promised 5 %" in found[3]
 
@@ -357,7 +361,9 @@ def test_what_was_not_made_cannot_be_published(tmp_path: Path, monkeypatch: pyte
 
 
 def test_register_takes_the_published_scorer_or_says_why_not(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    enter(checkout, monkeypatch)
+    monkeypatch.chdir(checkout)
+    rewrite(BOARD, winner=WINNER, export=str(SCORER.parent))
+    relock()
     key = load_results().version_key()
     chosen = Path("artifacts/compress") / WINNER / "int8_static"
     rewrite(BOARD, export=str(chosen))

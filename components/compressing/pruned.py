@@ -31,8 +31,8 @@ class Params(MethodParams):
 
     sparsity: float = Field(0.8, gt=0, lt=1)
     """Share of the weights that become zero; below two thirds the file does not shrink."""
-    epochs: int = Field(10, ge=1, le=100_000)
-    """Of fine-tuning."""
+    epochs: int | None = Field(None, ge=1, le=100_000)
+    """Of fine-tuning; null: as many as training had."""
     learning_rate_factor: float = Field(0.3, gt=0, le=1)
     """Of fine-tuning, times train.learning_rate."""
     max_auroc_loss: float = Field(0.005, ge=0, le=1)
@@ -71,7 +71,10 @@ def _compress(original: Original, params: Params) -> Compressed:
     where = f"variants.{original.variant}"
     network.distance = load_distance(network.loss, trained.perceptual_weights, device(), where)
     masked = mask(network, params.sparsity)
-    fine = {"epochs": params.epochs, "learning_rate": trained.learning_rate * params.learning_rate_factor}
+    fine = {
+        "epochs": params.epochs or trained.epochs,
+        "learning_rate": trained.learning_rate * params.learning_rate_factor,
+    }
     retrain(Continued(network), original, "pruned", trained.model_copy(update=fine), params.model_dump())
     for layer, name in masked:
         parametrize.remove_parametrizations(layer, name)

@@ -36,11 +36,13 @@ class Params(MethodParams):
     """Of the teacher's parameters; the student is the widest that has no more."""
     epochs: int | None = Field(None, ge=1, le=100_000)
     """Passes over the training records; null: as many as the teacher's."""
+    learning_rate_factor: float = Field(3.0, gt=0, le=100)
+    """Times train.learning_rate: a narrow network takes larger steps."""
     reconstruction: float = Field(1.0, ge=0, le=1e6)
     """Weight of the squared distance of reconstructions, in units of the teacher's own error."""
-    code: float = Field(0.1, ge=0, le=1e6)
+    code: float = Field(1.0, ge=0, le=1e6)
     """Weight of the squared distance of codes, in units of their variance."""
-    score: float = Field(0.1, ge=0, le=1e6)
+    score: float = Field(1.0, ge=0, le=1e6)
     """Weight of the squared difference of the scores' logarithms."""
     max_auroc_loss: float = Field(0.005, ge=0, le=1)
     """AUROC on test that may be lost."""
@@ -99,6 +101,7 @@ def _compress(original: Original, params: Params) -> Compressed:
     student = build(blueprint, trained.init, original.seed)
     learning = {
         "epochs": params.epochs or trained.epochs,
+        "learning_rate": trained.learning_rate * params.learning_rate_factor,
         "term_weights": {"reconstruction": params.reconstruction, "code": params.code, "score": params.score},
         "term_warm_up": 0,
     }

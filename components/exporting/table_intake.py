@@ -123,5 +123,8 @@ def _join(front: ModelProto, core: ModelProto) -> ModelProto:
     core = compose.add_prefix(core, _CORE, rename_inputs=True, rename_outputs=False)
     front.ir_version = core.ir_version = max(front.ir_version, core.ir_version)
     whole = compose.merge_models(front, core, [(FEATURES, f"{_CORE}{INPUT}")], outputs=outputs)
-    whole.opset_import.sort(key=lambda entry: entry.domain)  # merged as a set, in an order that differs between runs
+    # merged with repetitions, in an order that differs between runs
+    versions = sorted({entry.domain: entry.version for entry in whole.opset_import}.items())
+    del whole.opset_import[:]
+    whole.opset_import.extend(helper.make_opsetid(*entry) for entry in versions)
     return whole
