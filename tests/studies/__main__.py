@@ -1,10 +1,10 @@
 """Run one study: `make study-NAME`, which is `python -m tests.studies NAME`.
 
-In:   the commit that is checked out, tests/studies/NAME.yaml: what differs from params.yaml, and where the study is more
-      than one run of the pipeline, under `sweep:` the variant and the values of `python -m flows.sweeping`, or under
-      `one_class:` the classes that are normal, one after the other
-Out:  docs/studies/NAME/ — leaderboard.csv and report.html; of a sweep table.csv and plot.svg; of one-class runs table.md
-      and each class's leaderboard. The clone itself stays in .work/studies/NAME
+In:   the commit that is checked out, tests/studies/NAME.yaml: what differs from params.yaml, and where the study is
+      more than one run of the pipeline, under `sweep:` the variant and the values of `python -m flows.sweeping`, or
+      under `one_class:` the classes that are normal, one after the other
+Out:  docs/studies/NAME/ — leaderboard.csv and report.html; of a sweep table.csv and plot.svg; of one-class runs
+      table.md and each class's leaderboard. The clone itself stays in .work/studies/NAME
 
 The clone makes a study harmless: the checkout's own artifacts, dvc.lock and registry are not touched. A study that is
 broken off goes on where it stopped, like any flow; a changed commit starts it afresh.
