@@ -34,8 +34,19 @@ CAPTIONS = {
     "columns": ("Columns that explain alarms", "What each column adds to the scores of test records."),
     "losses": ("Training", "The weights of the best epoch on validation were kept."),
     "errors": ("Scores", "Each kind as shares of its own number; right of the dashed line lie the alarms."),
-    "anomalies": ("Strangest records", "The test records with the largest errors, true anomalies or not."),
-    "codes": ("Codes", "Codes of test records along their two directions of largest variance, class names at medians."),
+    "anomalies": (
+        "Strangest records",
+        "The test records with the largest scores, true anomalies or not, and what in them makes it large.",
+    ),
+    "mistakes": (
+        "False alarms and misses",
+        "Normal records that alarm, the strangest first, then anomalies that do not, the least strange first.",
+    ),
+    "codes": (
+        "Codes",
+        "Codes of test records along their two directions of largest variance, class names at medians; resting on a "
+        "mark tells which record it is.",
+    ),
 }
 """Title and caption by file name, in the order of the page; a figure that is not named here comes last."""
 
