@@ -29,7 +29,7 @@ from components.evaluate import Evaluation, evaluate
 from components.models.pca import PCA
 from components.models.pca import Params as PcaParams
 from components.params.evaluate import Params
-from components.reporting import plots, table_plots
+from components.reporting import calibration_plots, plots, table_plots
 from components.reporting.pictures import draw
 from components.runtime.errors import UserError
 from components.scoring.conformal import Calibration
@@ -130,18 +130,20 @@ def test_without_labels_nothing_is_said_about_anomalies(finished: Path, tmp_path
 def test_pictures_are_equal_bytes_without_dates_and_fit_any_background(finished: Path, tmp_path: Path) -> None:
     folder, names = (
         finished / "artifacts/evaluate/vanilla/plots",
-        ("anomalies", "codes", "errors", "losses", "reconstructions"),
+        ("anomalies", "codes", "errors", "losses", "p_values", "reconstructions", "validity"),
     )
     assert sorted(path.stem for path in folder.iterdir()) == list(names)
     assert not (folder.parent.parent / "pca/plots/losses.svg").exists()  # a closed form has no epochs
     trained = finished / "artifacts/train/vanilla"
+    found = judge(finished, params=Params())
     draw(
-        judge(finished, params=Params()).judged,
+        found.judged,
         trained / "history.csv",
         load_config(trained)["best_epoch"],
         10,
         tmp_path / "again",
     )
+    calibration_plots.draw(found.validity, found.p_values, 0.05, tmp_path / "again")
     for path in folder.iterdir():
         svg = path.read_text()
         if path.stem not in ("anomalies", "reconstructions"):  # their number of records is a param of the fixture
@@ -204,6 +206,7 @@ def healthy() -> Findings:
         "mse": 0.1, "untrained_mse": 1.0,
         "mse_ratio_to_pca": 0.5, "mse_ratio_to_pca_low": 0.4, "mse_ratio_to_pca_high": 0.6,
         "training_rule_false_alarm_rate": 0.06, "training_rule_false_alarm_rate_low": 0.04,
+        "exchangeability_p": 0.02,
     }  # fmt: skip
     return Findings(metrics, weight_change=0.8, scores=np.arange(100.0), distinct_records=100)
 
@@ -229,6 +232,7 @@ def with_scores(*scores: float) -> Callable[[Findings], Findings]:
         ("worse_than_pca", "problem", with_metrics(mse_ratio_to_pca_low=1.1, mse_ratio_to_pca_high=1.3)),
         ("worse_than_pca", "warning", with_metrics(mse_ratio_to_pca_high=1.2)),
         ("worse_than_pca", "not_applicable", lambda findings: replace(findings, weight_change=None)),
+        ("not_exchangeable", "warning", with_metrics(exchangeability_p=0.009)),
         ("overfit", "problem", with_metrics(training_rule_false_alarm_rate_low=0.3)),
         ("overfit", "warning", with_metrics(training_rule_false_alarm_rate_low=0.2)),
     ],

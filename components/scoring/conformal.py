@@ -80,6 +80,13 @@ def alarm_levels(n: int, confidence: float | None = None) -> np.ndarray:
     return levels
 
 
+def promise(confidence: float | None) -> str:
+    """In words, to follow "at most ALPHA of normal records raise an alarm"."""
+    if confidence is None:
+        return "on average over calibration sets"
+    return f"with {100 * confidence:.6g} % confidence in this calibration set"
+
+
 def reached(calibration_sorted: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """#{calibration >= score} for each score. Shapes: (n,) ascending, (record,) -> (record,) int64."""
     return len(calibration_sorted) - np.searchsorted(calibration_sorted, scores, side="left")
@@ -134,10 +141,8 @@ class Calibration:
 
     @property
     def promise(self) -> str:
-        """In words, to follow "at most ALPHA of normal records raise an alarm"."""
-        if self.confidence is None:
-            return "on average over calibration sets"
-        return f"with {100 * self.confidence:.6g} % confidence in this calibration set"
+        """See `promise`: that of this calibration."""
+        return promise(self.confidence)
 
     def alarm_levels(self) -> np.ndarray:
         """See `alarm_levels`: with the promise of this calibration."""
