@@ -14,9 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from fabricated import by_squared_error
+from scipy.stats import ks_2samp
 from sklearn.decomposition import PCA as Reference  # noqa: N811 - a class, in spite of its capitals
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -102,6 +104,32 @@ def test_scores_csv_is_the_table_behind_the_metrics(finished: Path) -> None:
     assert metrics["detection_rate"] == alarm[labels].mean()
     usual = json.loads((finished / "artifacts/train/vanilla/fit.json").read_text())["training_error_p95"]
     assert metrics["training_rule_false_alarm_rate"] == pytest.approx((scores[~labels] > usual).mean())
+
+
+def test_the_promise_is_checked_on_normal_test_records_at_every_alpha(finished: Path) -> None:
+    folder, metrics = finished / "artifacts/evaluate/vanilla", written(finished, "vanilla", "metrics.json")
+    scored, promised = (pd.read_csv(folder / name) for name in ("scores.csv", "validity.csv"))
+    normal = scored[scored["is_anomalous"] == 0]
+    n = len(calibration := np.load(finished / "artifacts/threshold/vanilla/calibration_scores.npy"))
+    assert promised["alpha"].iloc[[0, -1]].tolist() == pytest.approx([1 / (n + 1), 0.5])
+    for alpha, realised in zip(promised["alpha"], promised["realised"], strict=True):
+        assert realised == pytest.approx((normal["p_value"] <= alpha + 1e-9).mean())
+    inside = promised["realised"].between(promised["low"] - 1e-9, promised["high"] + 1e-9)
+    assert inside.all() == (metrics["validity_p"] > 0.05)
+    smirnov = ks_2samp(calibration, normal["score"].to_numpy(np.float32))
+    assert metrics["exchangeability_p"] == pytest.approx(smirnov.pvalue)
+    assert metrics["exchangeability_p"] > 0.01  # digits are dealt from one pool
+
+
+def test_a_test_split_of_another_kind_is_told(finished: Path, tmp_path: Path) -> None:
+    artifacts, prepared = finished / "artifacts", tmp_path / "prepare"
+    shutil.copytree(artifacts / "prepare", prepared)
+    darker = load_records("test", prepared) // 2 + 4
+    np.save(prepared / "test.npy", darker)
+    found = evaluate(artifacts / "train/vanilla", artifacts / "threshold/vanilla", prepared, FEW, 7)
+    assert max(found.metrics["exchangeability_p"], found.metrics["validity_p"]) < 0.001
+    assert not found.validity.inside.all()
+    assert {finding.code: finding.verdict for finding in found.diagnosis}["not_exchangeable"] == "warning"
 
 
 def test_it_reads_the_test_and_selection_splits_only(finished: Path, tmp_path: Path) -> None:
