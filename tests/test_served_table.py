@@ -99,6 +99,13 @@ def test_more_records_than_one_call_of_the_graph_takes(saved: Path, model: "mlfl
     agree(model.predict(as_users_have_it(rows)), expected(saved, rows))
 
 
+def test_the_card_tells_how_a_p_value_decides_at_any_alpha(saved: Path) -> None:
+    card = (saved.parent / "artifacts/export/v/card.md").read_text()
+    assert "At most 0.1 of normal records raise an alarm, with 90 % confidence in this calibration set" in card
+    rule = "151 `p_value` <= m, with the largest m for which the 0.9 quantile of Beta(m, 151 - m) is at most alpha"
+    assert rule in card
+
+
 def test_alpha_moves_the_alarms_and_confidence_stays(model: "mlflow.pyfunc.PyFuncModel", saved: Path) -> None:
     frame = as_users_have_it(draw_rows(400, 27))
     scores = np.load(saved.parent / "artifacts/threshold/v/calibration_scores.npy")

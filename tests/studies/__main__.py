@@ -1,7 +1,8 @@
 """Run one study: `make study-NAME`, which is `python -m tests.studies NAME`.
 
 In:   the commit that is checked out, tests/studies/NAME.yaml: what differs from params.yaml, and under `sweep:`, where
-      the study is one, the variant and the values of `python -m flows.sweeping`
+      the study is one, the variant and the values of `python -m flows.sweeping`; or tests/studies/NAME.py, which is no
+      pipeline and says itself what it does
 Out:  docs/studies/NAME/ — leaderboard.csv and report.html, of a sweep table.csv and plot.svg; the clone itself stays in
       .work/studies/NAME
 
@@ -9,6 +10,7 @@ The clone makes a study harmless: the checkout's own artifacts, dvc.lock and reg
 broken off goes on where it stopped, like any flow; a changed commit starts it afresh.
 """
 
+import importlib
 import shutil
 import subprocess
 import sys
@@ -63,16 +65,23 @@ def _run(target: Path, *command: str) -> None:
 
 def main(name: str) -> None:
     """Run the study and keep its results."""
+    results = ROOT / "docs" / "studies" / name
+    results.mkdir(parents=True, exist_ok=True)
+    if (ROOT / "tests" / "studies" / f"{name}.py").exists():
+        importlib.import_module(f"tests.studies.{name}").main(results)
+    else:
+        _run_pipeline(name, results)
+    print(f"results: {results.relative_to(ROOT)}")
+
+
+def _run_pipeline(name: str, results: Path) -> None:
     study: dict[str, Any] = YAML(typ="safe").load(ROOT / "tests" / "studies" / f"{name}.yaml")
     swept, target = study.pop("sweep", None), clone(name)
     _git(target, "checkout", "-q", "origin/HEAD", "--", "params.yaml")
     edit_params(target, **study)
     files = sweep(target, name, **swept) if swept else train(target)
-    results = ROOT / "docs" / "studies" / name
-    results.mkdir(parents=True, exist_ok=True)
     for file in files:
         shutil.copyfile(file, results / file.name)
-    print(f"results: {results.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":
