@@ -14,9 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from fabricated import by_squared_error
+from scipy.stats import ks_2samp
 from sklearn.decomposition import PCA as Reference  # noqa: N811 - a class, in spite of its capitals
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -29,7 +31,7 @@ from components.evaluate import Evaluation, evaluate
 from components.models.pca import PCA
 from components.models.pca import Params as PcaParams
 from components.params.evaluate import Params
-from components.reporting import plots, table_plots
+from components.reporting import calibration_plots, plots, table_plots
 from components.reporting.pictures import draw
 from components.runtime.errors import UserError
 from components.scoring.conformal import Calibration
@@ -104,6 +106,32 @@ def test_scores_csv_is_the_table_behind_the_metrics(finished: Path) -> None:
     assert metrics["training_rule_false_alarm_rate"] == pytest.approx((scores[~labels] > usual).mean())
 
 
+def test_the_promise_is_checked_on_normal_test_records_at_every_alpha(finished: Path) -> None:
+    folder, metrics = finished / "artifacts/evaluate/vanilla", written(finished, "vanilla", "metrics.json")
+    scored, promised = (pd.read_csv(folder / name) for name in ("scores.csv", "validity.csv"))
+    normal = scored[scored["is_anomalous"] == 0]
+    n = len(calibration := np.load(finished / "artifacts/threshold/vanilla/calibration_scores.npy"))
+    assert promised["alpha"].iloc[[0, -1]].tolist() == pytest.approx([1 / (n + 1), 0.5])
+    for alpha, realised in zip(promised["alpha"], promised["realised"], strict=True):
+        assert realised == pytest.approx((normal["p_value"] <= alpha + 1e-9).mean())
+    inside = promised["realised"].between(promised["low"] - 1e-9, promised["high"] + 1e-9)
+    assert inside.all() == (metrics["validity_p"] > 0.05)
+    smirnov = ks_2samp(calibration, normal["score"].to_numpy(np.float32))
+    assert metrics["exchangeability_p"] == pytest.approx(smirnov.pvalue)
+    assert metrics["exchangeability_p"] > 0.01  # digits are dealt from one pool
+
+
+def test_a_test_split_of_another_kind_is_told(finished: Path, tmp_path: Path) -> None:
+    artifacts, prepared = finished / "artifacts", tmp_path / "prepare"
+    shutil.copytree(artifacts / "prepare", prepared)
+    darker = load_records("test", prepared) // 2 + 4
+    np.save(prepared / "test.npy", darker)
+    found = evaluate(artifacts / "train/vanilla", artifacts / "threshold/vanilla", prepared, FEW, 7)
+    assert max(found.metrics["exchangeability_p"], found.metrics["validity_p"]) < 0.001
+    assert not found.validity.inside.all()
+    assert {finding.code: finding.verdict for finding in found.diagnosis}["not_exchangeable"] == "warning"
+
+
 def test_it_reads_the_test_and_selection_splits_only(finished: Path, tmp_path: Path) -> None:
     for name in ("manifest.json", "test.npy", "test_labels.npy", "selection.npy", "selection_labels.npy"):
         shutil.copy(finished / "artifacts/prepare" / name, tmp_path)
@@ -130,25 +158,23 @@ def test_without_labels_nothing_is_said_about_anomalies(finished: Path, tmp_path
 def test_pictures_are_equal_bytes_without_dates_and_fit_any_background(finished: Path, tmp_path: Path) -> None:
     folder, names = (
         finished / "artifacts/evaluate/vanilla/plots",
-        ("anomalies", "codes", "errors", "losses", "mistakes", "reconstructions"),
+        ("anomalies", "codes", "errors", "losses", "mistakes", "p_values", "reconstructions", "validity"),
     )
     assert sorted(path.stem for path in folder.iterdir()) == list(names)
     assert not (folder.parent.parent / "pca/plots/losses.svg").exists()  # a closed form has no epochs
     trained = finished / "artifacts/train/vanilla"
+    found = judge(finished, params=Params())
     draw(
-        judge(finished, params=Params()).judged,
+        found.judged,
         trained / "history.csv",
         load_config(trained)["best_epoch"],
         10,
         tmp_path / "again",
     )
+    calibration_plots.draw(found.validity, found.p_values, 0.05, tmp_path / "again")
     for path in folder.iterdir():
         svg = path.read_text()
-        if path.stem not in (
-            "anomalies",
-            "mistakes",
-            "reconstructions",
-        ):  # their number of records is a param of the fixture
+        if path.stem not in ("anomalies", "mistakes", "reconstructions"):  # they show as many records as FEW says
             assert svg == (tmp_path / "again" / path.name).read_text(), path.name
         assert "<dc:date>" not in svg
         assert str(finished) not in svg
@@ -210,6 +236,7 @@ def healthy() -> Findings:
         "mse": 0.1, "untrained_mse": 1.0,
         "mse_ratio_to_pca": 0.5, "mse_ratio_to_pca_low": 0.4, "mse_ratio_to_pca_high": 0.6,
         "training_rule_false_alarm_rate": 0.06, "training_rule_false_alarm_rate_low": 0.04,
+        "exchangeability_p": 0.02,
     }  # fmt: skip
     return Findings(metrics, weight_change=0.8, scores=np.arange(100.0), distinct_records=100)
 
@@ -235,6 +262,7 @@ def with_scores(*scores: float) -> Callable[[Findings], Findings]:
         ("worse_than_pca", "problem", with_metrics(mse_ratio_to_pca_low=1.1, mse_ratio_to_pca_high=1.3)),
         ("worse_than_pca", "warning", with_metrics(mse_ratio_to_pca_high=1.2)),
         ("worse_than_pca", "not_applicable", lambda findings: replace(findings, weight_change=None)),
+        ("not_exchangeable", "warning", with_metrics(exchangeability_p=0.009)),
         ("overfit", "problem", with_metrics(training_rule_false_alarm_rate_low=0.3)),
         ("overfit", "warning", with_metrics(training_rule_false_alarm_rate_low=0.2)),
     ],

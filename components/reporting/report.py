@@ -22,6 +22,7 @@ from components.data.splits import SPLITS, Manifest
 from components.reporting.answer import answer
 from components.reporting.data_card import DataCard
 from components.reporting.figures import inline
+from components.scoring.conformal import promise
 
 FIGURE_BUDGET = 4_000_000
 """Characters of figures of data and variants in a page of at most 5 MiB; the winner's come first."""
@@ -34,9 +35,17 @@ CAPTIONS = {
     "columns": ("Columns that explain alarms", "What each column adds to the scores of test records."),
     "losses": ("Training", "The weights of the best epoch on validation were kept."),
     "errors": ("Scores", "Each kind as shares of its own number; right of the dashed line lie the alarms."),
+    "validity": (
+        "False alarms, promised and realised",
+        "At every alpha at once: a promise that holds stays inside the band from end to end in 95 % of all cases.",
+    ),
+    "p_values": (
+        "p-values",
+        "Of normal test records; they are uniform where these are like the calibration records.",
+    ),
     "anomalies": (
         "Strangest records",
-        "The test records with the largest scores, true anomalies or not, and what in them makes it large.",
+        "The test records with the largest scores, true anomalies or not, and what in them makes the score.",
     ),
     "mistakes": (
         "False alarms and misses",
@@ -78,8 +87,8 @@ RANKINGS = (
 _SHOWN_ELSEWHERE = {
     "alpha", "threshold", "upper_95", "latent_dim", "parameters", "normal_records", "anomalous_records",
     "false_alarm", "false_alarm_rate", "false_alarms", "false_alarm_excess_p", "false_alarm_deficit_p",
-    "training_rule_false_alarm_rate", "mse_ratio_to_pca", "validation_mse", "validation_mse_ratio_to_pca",
-    "selection_auroc",
+    "training_rule_false_alarm_rate", "validity_p", "exchangeability_p", "mse_ratio_to_pca", "validation_mse",
+    "validation_mse_ratio_to_pca", "selection_auroc",
 }  # fmt: skip
 _CONFIG_TOLD_ELSEWHERE = ("variant", "best_epoch", "data_digest", "seed", "item.", "parameters")
 
@@ -205,5 +214,5 @@ def _environment() -> Environment:
     )
     forms = {name: getattr(wording, name) for name in ("percent", "promised", "number", "ratio", "signed", "p_value")}
     environment.filters |= {**forms, "pairs": _pairs, "others": _others}
-    environment.globals |= {**forms, "interval": wording.interval}
+    environment.globals |= {**forms, "interval": wording.interval, "promise": promise}
     return environment
