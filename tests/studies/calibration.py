@@ -4,7 +4,7 @@ In:   Debian's package dataset-fashion-mnist; its two splits are one shuffled po
 Out:  docs/studies/calibration/table.csv
 
 Shoes are normal, everything else is an anomaly. The model is a PCA of 128 components, over-fitted to 1,000 records.
-Each of 200 resamples shuffles the shoes and deals them to training (1,000), calibration (n) and test (the rest, 18,000).
+Each of 200 resamples shuffles the shoes and deals them to training (1,000), calibration (n) and test (18,000).
 The usual rule, the 95th percentile of training errors, holds no records out, so its model trains on the n records too.
 Rates are those among the test records; false discoveries those of Benjamini and Hochberg's procedure on 400 normal
 and 100 anomalous records.
