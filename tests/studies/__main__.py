@@ -14,6 +14,7 @@ import importlib
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -65,23 +66,23 @@ def _run(target: Path, *command: str) -> None:
 
 def main(name: str) -> None:
     """Run the study and keep its results."""
-    results = ROOT / "docs" / "studies" / name
-    results.mkdir(parents=True, exist_ok=True)
-    if (ROOT / "tests" / "studies" / f"{name}.py").exists():
-        importlib.import_module(f"tests.studies.{name}").main(results)
-    else:
-        _run_pipeline(name, results)
+    is_script = (ROOT / "tests" / "studies" / f"{name}.py").exists()
+    with tempfile.TemporaryDirectory() as scratch:
+        files = importlib.import_module(f"tests.studies.{name}").run(Path(scratch)) if is_script else pipeline(name)
+        results = ROOT / "docs" / "studies" / name
+        results.mkdir(parents=True, exist_ok=True)
+        for file in files:
+            shutil.copyfile(file, results / file.name)
     print(f"results: {results.relative_to(ROOT)}")
 
 
-def _run_pipeline(name: str, results: Path) -> None:
+def pipeline(name: str) -> list[Path]:
+    """A study that is params for the flow or for a sweep; returns the files to keep."""
     study: dict[str, Any] = YAML(typ="safe").load(ROOT / "tests" / "studies" / f"{name}.yaml")
     swept, target = study.pop("sweep", None), clone(name)
     _git(target, "checkout", "-q", "origin/HEAD", "--", "params.yaml")
     edit_params(target, **study)
-    files = sweep(target, name, **swept) if swept else train(target)
-    for file in files:
-        shutil.copyfile(file, results / file.name)
+    return sweep(target, name, **swept) if swept else train(target)
 
 
 if __name__ == "__main__":

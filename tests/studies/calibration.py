@@ -11,7 +11,6 @@ and 100 anomalous records.
 """
 
 import csv
-import tempfile
 from collections.abc import Callable
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -136,17 +135,18 @@ def summarise(n: int, rule: str, outcomes: list[Outcome]) -> Row:
     return Row(n, rule, rates.mean(), low, high, (rates > ALPHA).mean(), false.mean(), found.mean())
 
 
-def main(results: Path) -> None:
-    """Run the study and write table.csv into the folder `results`."""
+def run(scratch: Path) -> list[Path]:
+    """Run the study; returns the files to keep, which lie in the folder `scratch`."""
     torch.set_num_threads(1)
     generator = np.random.default_rng(0)
-    with tempfile.TemporaryDirectory() as scratch:
-        parts = idx.read(DATA, Options(), Path(scratch)).parts
-        records = np.concatenate([part.records for part in parts])
+    parts = idx.read(DATA, Options(), scratch).parts
+    records = np.concatenate([part.records for part in parts])
     is_normal = np.isin(np.concatenate([part.labels for part in parts]), SHOES)
     judged = [judge(draw(records[is_normal], records[~is_normal], generator)) for _ in range(RESAMPLES)]
     rows = [summarise(*key, [of[key] for of in judged]) for key in judged[0]]
-    with (results / "table.csv").open("w", newline="", encoding="utf-8") as stream:
+    table = scratch / "table.csv"
+    with table.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow([field.name for field in fields(Row)])
         writer.writerows([row.n, row.rule, *(f"{value:.4g}" for value in astuple(row)[2:])] for row in rows)
+    return [table]
