@@ -158,7 +158,7 @@ def test_without_labels_nothing_is_said_about_anomalies(finished: Path, tmp_path
 def test_pictures_are_equal_bytes_without_dates_and_fit_any_background(finished: Path, tmp_path: Path) -> None:
     folder, names = (
         finished / "artifacts/evaluate/vanilla/plots",
-        ("anomalies", "codes", "errors", "losses", "p_values", "reconstructions", "validity"),
+        ("anomalies", "codes", "errors", "losses", "mistakes", "p_values", "reconstructions", "validity"),
     )
     assert sorted(path.stem for path in folder.iterdir()) == list(names)
     assert not (folder.parent.parent / "pca/plots/losses.svg").exists()  # a closed form has no epochs
@@ -174,7 +174,7 @@ def test_pictures_are_equal_bytes_without_dates_and_fit_any_background(finished:
     calibration_plots.draw(found.validity, found.p_values, 0.05, tmp_path / "again")
     for path in folder.iterdir():
         svg = path.read_text()
-        if path.stem not in ("anomalies", "reconstructions"):  # their number of records is a param of the fixture
+        if path.stem not in ("anomalies", "mistakes", "reconstructions"):  # they show as many records as FEW says
             assert svg == (tmp_path / "again" / path.name).read_text(), path.name
         assert "<dc:date>" not in svg
         assert str(finished) not in svg
@@ -194,11 +194,13 @@ def test_rows_have_pictures_too_even_with_a_code_of_one_number(tmp_path: Path) -
     judged = Judged(by_squared_error(model), raw, calibration, records, ["a rather long class"] * 80, labels, scores)
     draw(judged, tmp_path / "no history", None, 4, tmp_path / "plots")
     found = {path.stem: path.read_text() for path in (tmp_path / "plots").iterdir()}
-    assert sorted(found) == ["anomalies", "codes", "errors", "reconstructions"]
+    assert sorted(found) == ["anomalies", "codes", "errors", "mistakes", "reconstructions"]
     assert "Errors per column" in found["reconstructions"]
     assert found["anomalies"].count("a rather…: ") == 4
     assert "a rather…: inf" in found["anomalies"]
     assert ">score<" in found["codes"]
+    assert "<title>record 79, a rather…: " in found["codes"], "a mark tells which record it is"
+    assert "<a " not in found["codes"]
 
 
 def test_a_tables_pictures_name_the_columns_that_explain_alarms(tmp_path: Path) -> None:
@@ -212,7 +214,7 @@ def test_a_tables_pictures_name_the_columns_that_explain_alarms(tmp_path: Path) 
     judged = Judged(by_squared_error(model), raw, calibration, records, [""] * 80, strange, scored, columns)
     draw(judged, tmp_path / "no history", None, 4, tmp_path / "plots")
     found = {path.stem: path.read_text() for path in (tmp_path / "plots").iterdir()}
-    assert sorted(found) == ["anomalies", "codes", "columns", "errors"]
+    assert sorted(found) == ["anomalies", "codes", "columns", "errors", "mistakes"]
     for text in (found["columns"], found["anomalies"]):
         assert ">$a_1<" in text and ">a column with a very lo…<" in text
     assert found["columns"].index(">a column") < found["columns"].index(">$a_1<")  # it explains more, it comes first

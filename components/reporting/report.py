@@ -43,8 +43,19 @@ CAPTIONS = {
         "p-values",
         "Of normal test records; they are uniform where these are like the calibration records.",
     ),
-    "anomalies": ("Strangest records", "The test records with the largest errors, true anomalies or not."),
-    "codes": ("Codes", "Codes of test records along their two directions of largest variance, class names at medians."),
+    "anomalies": (
+        "Strangest records",
+        "The test records with the largest scores, true anomalies or not, and what in them makes the score.",
+    ),
+    "mistakes": (
+        "False alarms and misses",
+        "Normal records that alarm, the strangest first, then anomalies that do not, the least strange first.",
+    ),
+    "codes": (
+        "Codes",
+        "Codes of test records along their two directions of largest variance, class names at medians; resting on a "
+        "mark tells which record it is.",
+    ),
 }
 """Title and caption by file name, in the order of the page; a figure that is not named here comes last."""
 
