@@ -42,7 +42,7 @@ def publish_pipeline(store: Store, results: Results) -> "Run":
     board = results.leaderboard
     names = ("winner", "rule", "candidates", "eligible")
     _log_params(store, run, {**{name: board[name] for name in names}, "source": results.manifest.source["name"]})
-    rows = board["rows"].items()
+    rows = {**board["rows"], **board["baselines"]}.items()
     _log_metrics(store, run, {f"{variant}/{name}": value for variant, row in rows for name, value in row.items()})
     store.client.log_inputs(run.info.run_id, [_dataset(results)])
     with staged() as folder:

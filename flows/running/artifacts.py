@@ -13,7 +13,8 @@ def show_results() -> None:
 
     if LEADERBOARD.is_file():
         board = json.loads(LEADERBOARD.read_text())
-        table = [{"variant": name, **row} for name, row in board["rows"].items()]
+        rows = {**board["rows"], **board.get("baselines", {})}
+        table = [{"variant": name, **row} for name, row in rows.items()]
         table.sort(key=lambda row: row.get("rank") or len(table))
         winner = f"winner by {board['rule']}: {board['winner'] or 'none'}, of {board['candidates']} candidates"
         create_table_artifact(table, key="leaderboard", description=winner)
