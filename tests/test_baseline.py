@@ -324,7 +324,7 @@ def test_a_baseline_never_wins_and_is_shown_winning(artifacts: Path) -> None:
         ("knn", "better than"), ("same", "not told apart from"), ("poor", "worse than")
     ]  # fmt: skip
     said = board["findings"]
-    assert said[0].startswith("By AUROC the simple method knn (0.999) is better than net (")
+    assert said[0].startswith("By AUROC the simple method knn (0.990) is better than net (")
     assert said[1].startswith("By AUROC the simple method same (") and "is not told apart from net (" in said[1]
     assert len(said) == 2
     page = " ".join((artifacts / "compare/report.html").read_text().split())

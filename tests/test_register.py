@@ -85,6 +85,9 @@ def test_everything_about_a_pipeline_is_in_mlflow(published: Published) -> None:
     assert any(path.startswith("evaluate/plots/") for path in artifacts(child))
     assert child.data.metrics["speed.records_per_second"] > 0 and child.data.tags["hourglass.speed.device"] == "cpu"
     assert {"promotion.json", "report.html", "dvc.lock", "params.yaml", "leaderboard.json"} <= artifacts(parent)
+    simple = json.loads(Path("artifacts/baseline/neighbours/metrics.json").read_text())
+    assert parent.data.metrics["neighbours/auroc"] == pytest.approx(simple["auroc"])
+    assert "baselines.csv" in artifacts(parent)
     assert all(run.info.status == "FINISHED" for run in found.values())
 
 
