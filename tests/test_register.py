@@ -97,6 +97,9 @@ def test_the_first_version_leads_and_carries_what_rebuilds_it(published: Publish
     files = {path for path in artifacts(runs()[WINNER]) if path.startswith("model/provenance/")}
     names = {"dvc.lock", "params.yaml", "requirements.lock", "manifest.json", "listing.npy"}
     assert files == {f"model/provenance/{name}" for name in names}
+    reference = {path for path in artifacts(runs()[WINNER]) if path.startswith("model/reference/")}
+    names = {"threshold.json", "calibration_scores.npy", "codes.npy", "missing.json"}
+    assert reference == {f"model/reference/{name}" for name in names}
     version = client().get_model_version(NAME, "1")
     assert version.tags["hourglass.dirty"] == "false"
     assert version.description == SCORER.with_name("card.md").read_text()[:5000]
