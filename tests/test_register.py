@@ -17,6 +17,9 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
+import onnxruntime
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import run
 from mlflow.tracking import MlflowClient
@@ -34,6 +37,8 @@ from publications import (
     write_scorer,
 )
 
+from components.drift import Request, look
+from components.params import drift
 from components.params.register import Params
 from components.publishing import key
 from components.publishing.results import load_results
@@ -118,6 +123,21 @@ def test_a_second_publication_adds_nothing(published: Published) -> None:
     assert everything() == before
     assert not again.is_new and "nothing was added" in summary(again)
     assert key.is_published()
+
+
+def test_a_registered_version_can_be_monitored(published: Published) -> None:
+    records = np.load("artifacts/prepare/test.npy")
+    session = onnxruntime.InferenceSession(SCORER)
+    scores, codes = session.run(["score", "code"], {"input": records})
+    Path("scored").mkdir()
+    table = {"score": scores, "code": pa.array(list(codes), pa.list_(pa.float32()))}
+    pq.write_table(pa.table(table), "scored/part-0.parquet")
+    found = look(Request(Path("scored")), NAME, drift.Params(), 7)
+    assert found.new_records == len(records)
+    verdicts = {finding["check"]: finding["verdict"] for finding in found.findings}
+    assert {name for name, verdict in verdicts.items() if verdict == "not_applicable"} == {
+        "schema", "unreadable", "missing",
+    }  # fmt: skip
 
 
 class _Killed(BaseException):
