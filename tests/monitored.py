@@ -55,15 +55,18 @@ def _add_version(mlflow: MlflowClient, run_id: str, uri: str) -> None:
     mlflow.set_registered_model_alias(NAME, "champion", version.version)
 
 
-def write_part(path: Path, calibration: Calibration, scores: np.ndarray, codes: np.ndarray | None = None) -> None:
-    """A part as scoring leaves it. Shapes: (record,), (record, unit)."""
+def write_part(
+    path: Path, calibration: Calibration, scores: np.ndarray, codes: np.ndarray | None = None, key: str = ""
+) -> None:
+    """A part as scoring leaves it, with a key of its content if wanted. Shapes: (record,), (record, unit)."""
     p_values = calibration.p_values(scores).astype(np.float32)
     ids = [f"{path.stem}-{row}" for row in range(len(scores))]
     table = {"id": ids, "score": scores, "p_value": p_values, "is_anomaly": calibration.alarms(scores)}
     if codes is not None:
         table["code"] = pa.array(list(codes), pa.list_(pa.float32()))
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table(table), path)
+    noted = pa.table(table).replace_schema_metadata({"hourglass": json.dumps({"key": key})} if key else None)
+    pq.write_table(noted, path)
 
 
 def normal(generator: np.random.Generator, records: int, shift: float = 1) -> np.ndarray:

@@ -149,7 +149,9 @@ def test_a_stream_in_pieces_is_the_stream_in_one_go(
 
 
 def part(scores: np.ndarray, of_records: np.ndarray | None = None, start: int = 0) -> Part:
-    return Part(f"part-{start}", [str(start + row) for row in range(len(scores))], scores, None, of_records)
+    return Part(
+        f"key-{start}", f"part-{start}", [str(start + row) for row in range(len(scores))], scores, None, of_records
+    )
 
 
 def assert_equal(one: Stream, other: Stream) -> None:
@@ -330,6 +332,16 @@ def test_a_new_champion_begins_anew_and_parts_of_the_old_one_are_set_aside(here:
     found = look(Request(SCORED), NAME, FAST, 7)
     assert (found.version, found.records, found.set_aside, found.alarms) == ("2", 200, ["part-0.parquet"], [])
     assert look(Request(SCORED, version="1"), NAME, FAST, 7).set_aside == ["part-1.parquet"]
+
+
+def test_a_part_is_known_by_its_content_wherever_it_lies(here: Path) -> None:
+    calibration, generator = register(), np.random.default_rng(18)
+    write_part(SCORED / "a/part-0.parquet", calibration, normal(generator, 60), key="first")
+    write_part(SCORED / ".a.scoring/part-0.parquet", calibration, normal(generator, 60))  # not finished
+    assert look(Request(SCORED), NAME, FAST, 7).new_records == 60
+    (SCORED / "a/part-0.parquet").rename(SCORED / "a/part-1.parquet")
+    write_part(SCORED / "a/part-0.parquet", calibration, normal(generator, 70), key="second")
+    assert look(Request(SCORED), NAME, FAST, 7).new_records == 70
 
 
 def test_raw_rows_of_a_table_are_looked_at_once(here: Path) -> None:

@@ -47,9 +47,9 @@ class Memory:
     codes: np.ndarray
     """Of the latest records that came with a code, finite ones (record, unit) float32."""
     parts: tuple[str, ...] = ()
-    """Names of the parts that were looked at."""
+    """Keys of the parts that were looked at."""
     set_aside: tuple[str, ...] = ()
-    """Those of them that another version scored; they were not counted."""
+    """Names of those that another version scored; they were not counted."""
     gallery: tuple[Extreme, ...] = ()
     """Largest errors first."""
     rows: tuple[str, ...] = ()
@@ -65,7 +65,7 @@ def begin(calibration: Calibration) -> Memory:
 
 def absorb(memory: Memory, part: Part, calibration: Calibration, params: Params, seed: int) -> Memory:
     """The memory after one more part."""
-    memory = replace(memory, parts=(*memory.parts, part.name))
+    memory = replace(memory, parts=(*memory.parts, part.key))
     if not part.is_of(calibration):
         return replace(memory, set_aside=(*memory.set_aside, part.name))
     start = memory.stream.wealth.records
