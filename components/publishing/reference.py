@@ -21,13 +21,13 @@ MOST_CODES = 2000
 _CHUNK = 1024
 
 
-def write_reference(folder: Path, variant: str, scorer: Path) -> None:
-    """Gather the reference of the results in artifacts/."""
+def write_reference(folder: Path, variant: str) -> None:
+    """Gather the reference of a variant from artifacts/."""
     for name in ("threshold.json", "calibration_scores.npy"):
         copy_file(ARTIFACTS / "threshold" / variant / name, folder / name)
     write_json(folder / "missing.json", read_json(PREPARED / "validation.json", "prepare")["missing"])
     if not load_manifest().columns:
-        np.save(folder / "codes.npy", _codes(scorer), allow_pickle=False)
+        np.save(folder / "codes.npy", _codes(ARTIFACTS / "export" / variant / "scorer.onnx"), allow_pickle=False)
 
 
 def _codes(scorer: Path) -> np.ndarray:

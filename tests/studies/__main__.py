@@ -2,7 +2,8 @@
 
 In:   the commit that is checked out, tests/studies/NAME.yaml: what differs from params.yaml, and where the study is
       more than one run of the pipeline, under `sweep:` the variant and the values of `python -m flows.sweeping`, or
-      under `one_class:` the classes that are normal, one after the other
+      under `one_class:` the classes that are normal, one after the other; or tests/studies/NAME.py, which is no
+      pipeline and says itself what it does
 Out:  docs/studies/NAME/ — leaderboard.csv and report.html; of a sweep table.csv and plot.svg; of one-class runs
       table.md and each class's leaderboard. The clone itself stays in .work/studies/NAME
 
@@ -10,6 +11,7 @@ The clone makes a study harmless: the checkout's own artifacts, dvc.lock and reg
 broken off goes on where it stopped, like any flow; a changed commit starts it afresh.
 """
 
+import importlib
 import shutil
 import subprocess
 import sys
@@ -23,7 +25,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from conftest import edit_params, environment  # noqa: E402
 
-from tests.studies import one_class  # noqa: E402
+from tests.studies import _one_class  # noqa: E402
 
 SCRATCH = ROOT / ".work" / "studies"
 COMMIT = ("git", "-c", "user.name=study", "-c", "user.email=study@localhost", "commit", "-q", "--allow-empty", "-m")
@@ -68,7 +70,7 @@ def one_class_each(target: Path, classes: list[str | int]) -> list[Path]:
         kept[str(normal)] = target / ".work" / f"{normal}.csv"
         shutil.copyfile(train(target)[0], kept[str(normal)])
     table = target / ".work" / "table.md"
-    table.write_text(one_class.table({normal: one_class.rows(path) for normal, path in kept.items()}))
+    table.write_text(_one_class.table({normal: _one_class.rows(path) for normal, path in kept.items()}))
     return [table, *kept.values()]
 
 
@@ -78,6 +80,16 @@ def _run(target: Path, *command: str) -> None:
 
 def main(name: str) -> None:
     """Run the study and keep its results."""
+    results = ROOT / "docs" / "studies" / name
+    results.mkdir(parents=True, exist_ok=True)
+    if (ROOT / "tests" / "studies" / f"{name}.py").exists():
+        importlib.import_module(f"tests.studies.{name}").main(results)
+    else:
+        _run_pipeline(name, results)
+    print(f"results: {results.relative_to(ROOT)}")
+
+
+def _run_pipeline(name: str, results: Path) -> None:
     study: dict[str, Any] = YAML(typ="safe").load(ROOT / "tests" / "studies" / f"{name}.yaml")
     swept, classes, target = study.pop("sweep", None), study.pop("one_class", None), clone(name)
     _git(target, "checkout", "-q", "origin/HEAD", "--", "params.yaml")
@@ -88,11 +100,8 @@ def main(name: str) -> None:
         files = one_class_each(target, classes)
     else:
         files = train(target)
-    results = ROOT / "docs" / "studies" / name
-    results.mkdir(parents=True, exist_ok=True)
     for file in files:
         shutil.copyfile(file, results / file.name)
-    print(f"results: {results.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":
