@@ -51,8 +51,9 @@ def alarm_rates(looks: Sequence[Mapping[str, Any]], alpha: float, limit: float) 
 @styled
 def scores(calibration: np.ndarray, window: np.ndarray, threshold: float) -> Figure:
     """Scores of calibration and of the latest records. Shapes: (n,), (record,)."""
-    figure = errors({"calibration": calibration, "latest records": window}, threshold, "score")
+    figure = errors({"calibration": calibration, "latest records": window}, threshold, "")
     figure.axes[0].set_title("Scores")
+    figure.axes[0].set_xlabel("score")
     return figure
 
 
