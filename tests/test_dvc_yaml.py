@@ -93,14 +93,14 @@ def test_stages_that_need_the_libraries_list_the_lock() -> None:
 
 
 def test_one_name_runs_through_stage_file_params_and_test() -> None:
-    acts = {"register"}
+    acts = {"drift", "register"}
     files = {path.stem for path in (ROOT / "components").glob("*.py")} - {"__init__"}
     assert files == set(GRAPH) | acts
     assert set(section_names()) == (set(GRAPH) | acts) - {"baseline", "resolve", "seeds"}  # theirs are other sections'
     for name in files:
         assert (ROOT / "tests" / f"test_{name}.py").is_file(), name
-        command = body(name)["cmd"].split() if name in GRAPH else ["python", "-m", "components.register"]
-        assert command[:3] == ["python", "-m", f"components.{name}"]
+        if name in GRAPH:
+            assert body(name)["cmd"].split()[:3] == ["python", "-m", f"components.{name}"]
 
 
 def test_params_yaml_holds_every_section_and_reads_as_valid() -> None:

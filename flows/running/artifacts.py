@@ -1,7 +1,8 @@
-"""What Prefect's UI shows of a run: the leaderboard as a table and a link to the report."""
+"""What Prefect's UI shows of a run: its numbers as a table and a link to its report."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 LEADERBOARD = Path("artifacts/compare/leaderboard.json")
 REPORT = Path("artifacts/compare/report.html")
@@ -20,3 +21,14 @@ def show_results() -> None:
         create_table_artifact(table, key="leaderboard", description=winner)
     if REPORT.is_file():
         create_link_artifact(REPORT.resolve().as_uri(), link_text=str(REPORT), key="report")
+
+
+def show_look(look: dict[str, Any]) -> None:
+    """Attach what `components.drift` found, and its report, to the flow run that is under way."""
+    from prefect.artifacts import create_link_artifact, create_table_artifact
+
+    shown = ("title", "verdict", "effect", "low", "high", "limit", "text")
+    table = [{name: finding[name] for name in shown} for finding in look["findings"]]
+    about = f"{look['name']} version {look['version']}: {look['new_records']} new records, {look['records']} in all"
+    create_table_artifact(table, key="monitoring", description=about)
+    create_link_artifact(Path(look["report"]).resolve().as_uri(), link_text=look["report"], key="monitoring-report")
