@@ -30,6 +30,9 @@ def check_all(raw: Mapping[str, Any]) -> None:
             raise UserError(name, "is missing", f"add the section to {PARAMS_FILE}, at least as `{name}: {{}}`")
         load_section(name, raw)
     resolve_all(raw)
+    for name in load_section("analyse", raw).variants:
+        if name not in raw["variants"]:
+            raise unknown("analyse.variants", "variant", name, raw["variants"])
 
 
 def main() -> None:
