@@ -61,7 +61,7 @@ def run(_: Params, subject: Subject) -> Outcome:
     )
     spectrum = curves(
         "Variance of codes along their directions",
-        Axis("direction, the largest first"),
+        Axis("direction, the largest first", counts=True),
         Axis("share of the variance"),
         {name: (list(range(1, len(of) + 1)), of.tolist()) for name, of in shares.items()},
     )

@@ -87,7 +87,7 @@ def _told(table: Table, gains: dict[str, list[float]], shown: dict[str, Tensor],
     told = "; ".join(f"{kind} {', '.join(map(signed, of))}" for kind, of in gains.items())
     figure = curves(
         "Gain by strength of the corruption",
-        Axis("strength: 1 weak, 2 medium, 3 strong"),
+        Axis("strength: 1 weak, 2 medium, 3 strong", counts=True),
         Axis("PSNR out minus in, dB"),
         {kind: ([1, 2, 3], of) for kind, of in gains.items()},
     )

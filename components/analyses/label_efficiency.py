@@ -106,7 +106,7 @@ def _accuracy(
     groups = [{"params": head.parameters(), "lr": 10 * params.learning_rate}]
     if trained := list(encoder.parameters()):
         groups.append({"params": trained, "lr": params.learning_rate})
-    optimizer = torch.optim.Adam(groups)
+    optimizer = torch.optim.Adam(groups, fused=True)
     classifier, targets = nn.Sequential(encoder, head).train(), torch.from_numpy(targets)
     for _ in range(params.steps):
         batch = chosen[torch.randint(len(chosen), (params.batch_size,))]

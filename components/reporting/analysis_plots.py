@@ -41,6 +41,8 @@ class Axis:
 
     name: str
     logarithmic: bool = False
+    counts: bool = False
+    """Whether only whole numbers have a meaning; of an axis across."""
 
 
 @styled
@@ -124,6 +126,8 @@ def _named(axes: Axes, title: str, across: Axis, up: Axis) -> None:
     for which, axis in (("x", across), ("y", up)):
         if axis.logarithmic:
             log_scale(axes, which)
+        elif axis.counts:
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel(across.name)
     axes.set_ylabel(up.name)
     axes.set_title(title)
