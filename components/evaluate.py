@@ -1,7 +1,8 @@
 """Stage `evaluate`: judge a calibrated model on records that nothing was fitted to, beside PCA and itself untrained.
 
 In:   artifacts/train/V, artifacts/threshold/V, the test and selection splits of artifacts/prepare
-Out:  artifacts/evaluate/V/ — metrics.json, diagnosis.json, scores.csv (one line per test record), selection.csv, plots/
+Out:  artifacts/evaluate/V/ — metrics.json, diagnosis.json, scores.csv (one line per test record), selection.csv,
+      validity.csv (promised and realised rates of false alarms), plots/
 Run:  python -m components.evaluate V
 
 Errors are means over the normal test records, in scaled units; every interval holds 95 %.
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from components.models import Autoencoder
     from components.scoring.conformal import Calibration
     from components.scoring.judged import Judged
+    from components.scoring.validity import Histogram, Validity
 
 Metrics = dict[str, float]
 
@@ -39,6 +41,10 @@ class Evaluation:
     """Of the test records (record,)."""
     selection: "dict[str, np.ndarray]"
     """Kinds and scores of the selection records (record,) each; empty where selection does not hold both kinds."""
+    validity: "Validity"
+    """How the promise holds on the normal test records at every alpha."""
+    p_values: "Histogram"
+    """Of the normal test records."""
     metrics: Metrics
     diagnosis: "list[Finding]"
 
@@ -61,6 +67,7 @@ def evaluate(trained: Path, calibrated: Path, prepared: Path, params: Params, se
     from components.scoring.judged import Judged
     from components.scoring.metrics import exact_rate, mean_ratio, ranking
     from components.scoring.score import score_records
+    from components.scoring.validity import exchangeability, histogram, validity
     from components.training.weights import load_config, load_model, load_pca, load_untrained
 
     manifest, config = load_manifest(prepared), load_config(trained)
@@ -79,6 +86,7 @@ def evaluate(trained: Path, calibrated: Path, prepared: Path, params: Params, se
             f"PCA with {config['params']['latent_dim']} components leaves no error to compare with",
             "choose a smaller code",
         )
+    kept = validity(calibration.scores, scores[~anomalous], seed)
     metrics: Metrics = {
         "latent_dim": config["params"]["latent_dim"],
         "parameters": config["parameters"],
@@ -87,6 +95,8 @@ def evaluate(trained: Path, calibrated: Path, prepared: Path, params: Params, se
         **{f"pca_{name}": value for name, value in _errors(pca, scale, records, usable).items()},
         **mean_ratio(ours[usable], theirs[usable], params.bootstrap, seed).named("mse_ratio_to_pca"),
         **_false_alarms(scores[~anomalous], calibration),
+        "validity_p": kept.p_value,
+        "exchangeability_p": exchangeability(calibration.scores, scores[~anomalous]),
         **_training_rule(ours[~anomalous], fit["training_error_p95"]),
         **_speciality(model, scale, records, usable, seed),
     }
@@ -115,6 +125,8 @@ def evaluate(trained: Path, calibrated: Path, prepared: Path, params: Params, se
         Judged(detector, scale, calibration, records, classes, anomalous, scores, manifest.columns),
         ours,
         selection,
+        kept,
+        histogram(calibration.scores, scores[~anomalous], seed),
         metrics,
         diagnose(CHECKS, Findings(metrics, fit["weight_change"], scores, distinct)),
     )
@@ -202,6 +214,7 @@ def main() -> None:
     params, numbers = load_section("evaluate"), load_globals()
     set_threads(numbers.threads)
     make_deterministic(numbers.threads)
+    from components.reporting import calibration_plots
     from components.reporting.pictures import draw
     from components.scoring.judged import write_records
     from components.training.weights import load_config
@@ -220,6 +233,8 @@ def main() -> None:
             params.pictures,
             folder / "plots",
         )
+        found.validity.write_csv(folder / "validity.csv")
+        calibration_plots.draw(found.validity, found.p_values, found.metrics["alpha"], folder / "plots")
     ratio, alarms, alpha = (found.metrics[name] for name in ("mse_ratio_to_pca", "false_alarm_rate", "alpha"))
     print(f"{variant}: {ratio:.3f} of PCA's squared error, {alarms:.1%} false alarms (alpha {alpha:g})")
 

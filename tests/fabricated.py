@@ -45,6 +45,7 @@ def metrics(ratio: float, **changed: Any) -> dict[str, Any]:
         "false_alarm_excess_p": 0.68, "false_alarm_deficit_p": 0.44,
         "training_rule_false_alarm_rate": 0.118, "training_rule_false_alarm_rate_low": 0.077,
         "training_rule_false_alarm_rate_high": 0.171,
+        "validity_p": 0.41, "exchangeability_p": 0.37,
         "alpha": 0.05, "threshold": 0.0527, "upper_95": 0.0759,
         "auroc": 0.964, "auroc_low": 0.949, "auroc_high": 0.977, "pca_auroc": 0.931,
         "average_precision": 0.979, "average_precision_low": 0.968, "average_precision_high": 0.987,
@@ -103,7 +104,8 @@ def fabricate(artifacts: Path, numbers: dict[str, dict[str, Any]], text: str = "
             "scorer": {"max_abs_difference": {"score": 1.5e-8}, "flips": 0, "flips_outside_tolerance": 0},
         }  # fmt: skip
         threshold = {
-            "alpha": 0.05, "n": 216, "m": 10, "threshold": 0.0527, "upper_95": 0.0759, "method": "split_conformal"
+            "alpha": 0.05, "n": 216, "m": 10, "threshold": 0.0527, "upper_95": 0.0759, "method": "split_conformal",
+            "confidence": None,
         }  # fmt: skip
         _write(artifacts / "train" / name / "config.json", config)
         _write(artifacts / "threshold" / name / "threshold.json", threshold)

@@ -93,7 +93,7 @@ def heat_map(title: str, across: str, rows: Sequence[str], values: np.ndarray) -
 @styled
 def view(title: str, points: np.ndarray, classes: Sequence[str], anomalous: np.ndarray) -> Figure:
     """Records in a plane whose axes mean nothing. Shapes: (record, 2), (record,) twice."""
-    figure = codes(points, ("", ""), classes, anomalous)
+    figure = codes(points, ("", ""), classes, anomalous, [name or "no label" for name in classes])
     (axes,) = figure.axes
     axes.set_title(title)
     axes.set(xticks=[], yticks=[])

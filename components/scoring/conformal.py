@@ -68,10 +68,23 @@ def upper_band(n: int, m: int | np.ndarray, confidence: float = 0.95) -> np.ndar
 def alarm_levels(n: int, confidence: float | None = None) -> np.ndarray:
     """The smallest alpha that allows m, for m = 1 … n: (n,) float64, ascending.
 
-    With them, a p-value decides at any alpha: (n + 1) p <= m is an alarm from the m-th level on.
+    With them a p-value decides at any alpha, without the scores: an alarm is (n + 1) p <= #{levels <= alpha}.
     """
     m = np.arange(1, n + 1)
-    return m / (n + 1) if confidence is None else upper_band(n, m, confidence)
+    if confidence is not None:
+        return upper_band(n, m, confidence)
+    levels = m / (n + 1)
+    # a quotient that was rounded down allows one less, as it is written: 1/3 is more than 0.3333333333333333
+    short = [index for index, level in enumerate(levels.tolist()) if allowed(n, level) <= index]
+    levels[short] = np.nextafter(levels[short], 1)
+    return levels
+
+
+def promise(confidence: float | None) -> str:
+    """In words, to follow "at most ALPHA of normal records raise an alarm"."""
+    if confidence is None:
+        return "on average over calibration sets"
+    return f"with {100 * confidence:.6g} % confidence in this calibration set"
 
 
 def reached(calibration_sorted: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -128,10 +141,8 @@ class Calibration:
 
     @property
     def promise(self) -> str:
-        """In words, to follow "at most ALPHA of normal records raise an alarm"."""
-        if self.confidence is None:
-            return "on average over calibration sets"
-        return f"with {100 * self.confidence:.6g} % confidence in this calibration set"
+        """See `promise`: that of this calibration."""
+        return promise(self.confidence)
 
     def alarm_levels(self) -> np.ndarray:
         """See `alarm_levels`: with the promise of this calibration."""
