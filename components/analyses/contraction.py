@@ -60,12 +60,12 @@ def run(params: Params, subject: Subject) -> Outcome:
     figure = curves(
         "Move of the code by move of the record",
         Axis("size of the step, scaled units", logarithmic=len(params.sizes) > 1),
-        Axis("relative to whole distances"),
+        Axis("share of what records that far apart differ"),
         series,
     )
     return Outcome(
-        answer=f"By a step of {params.sizes[smallest]:g} codes move this often as far as distances between records "
-        f"would have them: {told}.",
+        answer=f"A step of {params.sizes[smallest]:g} moves codes, as a share of what two records that far apart "
+        f"would differ by: {told}.",
         numbers={
             f"{label.replace(', ', '_').replace(' ', '_')}_at_{size:g}".lower(): value
             for label, (sizes, values) in series.items()

@@ -8,7 +8,6 @@ Paper of SSIM: Wang et al., IEEE Transactions on Image Processing 13, 2004.
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -52,7 +51,7 @@ def run(params: Params, subject: Subject) -> Outcome:
     peak = 1.0 if item.unit_range else float(x.max() - x.min()) or 1.0
     rows: list[tuple[Any, ...]] = []
     gains: dict[str, list[float]] = {}
-    shown: dict[str, Tensor] = {}
+    shown: dict[str, tuple[Tensor, Tensor]] = {}
     for kind, strength, corruption in _corruptions(params, item):
         torch.manual_seed(subject.seed)  # the same noise at every strength
         corrupted = in_batches(Denoising(subject.model, corruption).corrupt, x)
@@ -62,7 +61,7 @@ def run(params: Params, subject: Subject) -> Outcome:
         gains.setdefault(kind, []).append(after - before)
         rows.append((kind, strength, before, after, after - before, *alike))
         if item.is_image and len(gains[kind]) == _MEDIUM:
-            shown |= {kind: corrupted[:_SHOWN], f"{kind}, out": restored[:_SHOWN]}
+            shown[kind] = (corrupted[:_SHOWN], restored[:_SHOWN])
     headings = ("corruption", "strength", "psnr_in", "psnr_out", "gain_db", "ssim_in", "ssim_out")
     return _told(Table("Means over normal test records", headings[: len(rows[0])], rows), gains, shown, x)
 
@@ -83,7 +82,7 @@ def _psnr(x: Tensor, values: Tensor, peak: float) -> float:
     return float(record_errors(x.flatten(1).numpy(), values.flatten(1).numpy(), peak, False)["psnr"].mean())
 
 
-def _told(table: Table, gains: dict[str, list[float]], shown: dict[str, Tensor], x: Tensor) -> Outcome:
+def _told(table: Table, gains: dict[str, list[float]], shown: dict[str, tuple[Tensor, Tensor]], x: Tensor) -> Outcome:
     told = "; ".join(f"{kind} {', '.join(map(signed, of))}" for kind, of in gains.items())
     figure = curves(
         "Gain by strength of the corruption",
@@ -95,12 +94,12 @@ def _told(table: Table, gains: dict[str, list[float]], shown: dict[str, Tensor],
         "denoising_gain": Picture(figure, "Above 0 the model removes more than it loses.", f"Gain in dB: {told}.")
     }
     if shown:
-        lines = {"clean": x[:_SHOWN], **shown}
-        images = np.stack([values.clamp(0, 1).numpy().astype(np.float64) for values in lines.values()])
+        names = ["clean", *(name for kind in shown for name in (kind, "restored"))]
+        lines = [x[:_SHOWN], *(line for pair in shown.values() for line in pair)]
         pictures["denoising_images"] = Picture(
-            rows_of_images("Corrupted, and what the model makes of it", list(lines), images),
+            rows_of_images("Corrupted, and what the model makes of it", names, torch.stack(lines).numpy()),
             "At medium strength.",
-            f"{len(images[0])} clean images, then corrupted ones above restored ones: {', '.join(gains)}.",
+            f"{len(lines[0])} clean images, then corrupted ones above restored ones: {', '.join(gains)}.",
         )
     return Outcome(
         answer=f"Gain in dB for {', '.join(_STEPS)} corruption: {told}.",

@@ -6,6 +6,7 @@ Papers: van der Maaten and Hinton, "Visualizing Data using t-SNE", JMLR 9, 2008;
 Limits: distances between groups and sizes of groups mean nothing in such views, and groups may be made by the method.
 """
 
+import os
 import warnings
 
 import numpy as np
@@ -81,18 +82,13 @@ def tsne(code: np.ndarray, perplexity: float, seed: int) -> np.ndarray:
 
 def umap(code: np.ndarray, neighbours: int, seed: int) -> np.ndarray:
     """Codes (record, unit) -> points (record, 2)."""
+    os.environ["NUMBA_NUM_THREADS"] = "1"  # read when numba is first imported; idle threads of its pool would spin
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ImportWarning)  # of a part that needs TensorFlow
         from umap import UMAP
-    from numba import get_num_threads, set_num_threads
 
-    before = get_num_threads()
-    set_num_threads(1)
-    try:
-        method = UMAP(n_neighbors=min(neighbours, len(code) - 1), init="pca", random_state=seed, n_jobs=1)
-        return method.fit_transform(code)
-    finally:
-        set_num_threads(before)
+    method = UMAP(n_neighbors=min(neighbours, len(code) - 1), init="pca", random_state=seed, n_jobs=1)
+    return method.fit_transform(code)
 
 
 ANALYSIS = AnalysisEntry(

@@ -4,8 +4,6 @@ Half-way between two records their mean looks like neither. Where codes are a go
 still looks like a record: its distance to the nearest training record tells, beside that of the mean of both records.
 """
 
-from typing import Any
-
 import numpy as np
 import torch
 from pydantic import Field
@@ -58,7 +56,7 @@ def run(params: Params, subject: Subject) -> Outcome:
             for name, label in (("code", "decoded"), ("record", "blend of records"))
         },
     )
-    names = [f"{subject.classes[test.labels[a]]} to {subject.classes[test.labels[b]]}"
+    names = [f"{subject.classes[test.labels[a]]}\nto {subject.classes[test.labels[b]]}"
              for a, b in zip(first[:_SHOWN].tolist(), second[:_SHOWN].tolist(), strict=True)]  # fmt: skip
     return Outcome(
         answer=f"Half-way between {len(first)} pairs of classes, the nearest training record is {told} away.",
@@ -107,13 +105,15 @@ def _pairs(test: Sample, count: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def _ways(subject: Subject, decoded: Tensor, names: list[str]) -> Picture:
-    alternative = f"{decoded.shape[1]} steps each, decoded: {', '.join(names)}."
-    values: Any = decoded.numpy().astype(np.float64)
+    told = [name.replace("\n", " ") for name in names]
+    alternative = f"{decoded.shape[1]} steps each, decoded: {', '.join(told)}."
     if subject.model.item.is_image:
-        figure = rows_of_images("Decoded between two codes", names, values.clip(0, 1))
+        figure = rows_of_images("Decoded between two codes", names, decoded.numpy())
         return Picture(figure, "From a record of one class to one of another.", alternative)
-    steps = [f"{share:.0%}" for share in np.linspace(0, 1, values.shape[1])]
-    figure = heat_map(f"Decoded on the way, {names[0]}", "column", steps, values[0].reshape(len(steps), -1))
+    steps = [f"{share:.0%}" for share in np.linspace(0, 1, decoded.shape[1])]
+    figure = heat_map(
+        f"Decoded on the way, {told[0]}", "column", steps, decoded[0].flatten(1).numpy().astype(np.float64)
+    )
     return Picture(figure, "From a record of one class to one of another.", alternative)
 
 

@@ -42,7 +42,7 @@ def run(params: Params, subject: Subject) -> Outcome:
     spaces = sample.spaces()
     record = spaces.pop("record")
     pairs = {
-        f"{measure}, {space}": pair
+        f"{measure} of {space}": pair
         for space, values in spaces.items()
         for measure, pair in (("trustworthiness", (record, values)), ("continuity", (values, record)))
     }
@@ -55,7 +55,7 @@ def run(params: Params, subject: Subject) -> Outcome:
     return Outcome(
         answer=f"With {sizes[0]} neighbours of {len(sample)} normal test records: {told}.",
         numbers={
-            f"{label.replace(', ', '_')}_at_{size}".lower(): value
+            f"{label.replace(' of ', '_')}_at_{size}".lower(): value
             for label, (_, values) in series.items()
             for size, value in zip(sizes, values, strict=True)
         },

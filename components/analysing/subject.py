@@ -23,8 +23,8 @@ from components.training.weights import blueprint_of, load_config, load_model, l
 
 BATCH = 1024
 """Records at a time at most."""
-MOST_VALUES = 1 << 27
-"""Values of a split's records in memory at most: 512 MiB."""
+MOST_VALUES = 1 << 26
+"""Values of a split's records in memory at most: 256 MiB."""
 
 
 @dataclass(frozen=True)

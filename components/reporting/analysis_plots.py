@@ -33,6 +33,7 @@ _LOOKS = (
 )
 """Colour, mark and line of each series: none is told apart by its colour alone."""
 _MOST_TICKS = 40
+_LONGEST = 13  # characters of a line beside images
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def heat_map(title: str, across: str, rows: Sequence[str], values: np.ndarray) -
     axes = figure.subplots()
     strongest = float(np.quantile(np.abs(values), 0.98)) or 1.0  # one freak value must not fade all others
     axes.imshow(signed(values, strongest), interpolation="none", aspect="auto")
-    axes.set_yticks(np.arange(len(rows)), rows)
+    axes.set_yticks(np.arange(len(rows)), [_short(name) for name in rows])
     axes.set_xlabel(f"{across} (orange: above its mean, blue: below)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_title(title)
@@ -113,13 +114,17 @@ def rows_of_images(title: str, names: Sequence[str], images: np.ndarray) -> Figu
     axes.text(0.04, 0.06, title, va="top", fontsize=11, fontweight="bold")
     for row, name in enumerate(names):
         top = head + row * (tall + gap)
-        axes.text(left - 0.1, top + tall / 2, name, ha="right", va="center", fontsize=8)
+        axes.text(left - 0.1, top + tall / 2, _short(name), ha="right", va="center", fontsize=8)
         for column, picture in enumerate(images[row]):
             at = left + column * (tile + gap)
             box = (at, at + tile, top + tall, top)
             axes.imshow(grey_or_colour(picture), extent=box, interpolation="none", aspect="auto")
     axes.set(xlim=(0, WIDTH), ylim=(head + len(images) * (tall + gap), 0))
     return figure
+
+
+def _short(name: str) -> str:
+    return "\n".join(line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…" for line in name.splitlines())
 
 
 def _named(axes: Axes, title: str, across: Axis, up: Axis) -> None:
