@@ -18,8 +18,8 @@ from components.drifting.memory import Memory
 from components.drifting.reference import Reference
 from components.params.drift import Params
 from components.reporting.figures import inline
+from components.reporting.pages import environment
 from components.reporting.plots import save
-from components.reporting.report import environment
 
 _MOST_UNITS = 30
 

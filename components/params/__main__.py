@@ -41,6 +41,9 @@ def check_all(raw: Mapping[str, Any]) -> None:
         load_section(name, raw)
     variants.resolve_all(raw)
     baselines.resolve_all(raw)
+    for name in load_section("analyse", raw).variants:
+        if name not in raw["variants"]:
+            raise unknown("analyse.variants", "variant", name, raw["variants"])
 
 
 def main() -> None:

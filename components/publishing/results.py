@@ -15,7 +15,7 @@ from typing import Any
 from ruamel.yaml import YAML, YAMLError
 
 from components.data.splits import Manifest, load_manifest
-from components.params import read_params
+from components.params import load_section, read_params
 from components.publishing.key import LOCK, CodeState, code_state
 from components.runtime.errors import UserError
 from components.runtime.outputs import ARTIFACTS, read_json
@@ -38,6 +38,8 @@ class Results:
     manifest: Manifest
     data_digest: str
     code: CodeState
+    analysed: tuple[str, ...]
+    """The variants with results of `analyse`."""
 
     @property
     def winner(self) -> str:
@@ -47,6 +49,10 @@ class Results:
     def variant_key(self, variant: str) -> str:
         """Content hash of one variant's chain of results."""
         return self._key(f"{stage}@{variant}" for stage in CHAIN)
+
+    def analysis_key(self, variant: str) -> str:
+        """Content hash of what `analyse` found of one variant, which is no part of its chain: it decides nothing."""
+        return self._key([f"analyse@{variant}"])
 
     def pipeline_key(self) -> str:
         """Content hash of all variants' results and their comparison."""
@@ -66,9 +72,10 @@ def load_results() -> Results:
     params = read_params()
     variants = tuple(params["variants"])
     stages = _read_lock()
+    analysed = tuple(load_section("analyse", params).variants)
     chains = [f"{stage}@{variant}" for variant in variants for stage in CHAIN]
-    baselines = [f"baseline@{name}" for name in params["baselines"]]
-    _check(stages, [*chains, *baselines, "compare"], params)
+    beside = [f"baseline@{name}" for name in params["baselines"]] + [f"analyse@{variant}" for variant in analysed]
+    _check(stages, [*chains, *beside, "compare"], params)
     config = read_json(ARTIFACTS / "train" / variants[0] / "config.json", f"train@{variants[0]}")
     return Results(
         stages,
@@ -78,6 +85,7 @@ def load_results() -> Results:
         load_manifest(),
         config["data_digest"],
         code_state(),
+        analysed,
     )
 
 

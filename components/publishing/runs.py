@@ -80,8 +80,23 @@ def publish_variant(store: Store, results: Results, variant: str, parent: str) -
                 copy_file(path, folder / stage / path.relative_to(folders[stage]))
             store.client.log_artifacts(run_id, str(folder))
         store.client.set_terminated(run_id, "FINISHED")
+    if variant in results.analysed:
+        _publish_analysis(store, run, results, variant)
     store.client.set_tag(parent, f"{TAG}run.{variant}", run_id)
     return run_id
+
+
+def _publish_analysis(store: Store, run: "Run", results: Results, variant: str) -> None:
+    """Add what `analyse` found, to a finished run too: an analysis may be asked for long after the training."""
+    key, tag = results.analysis_key(variant), f"{TAG}analysis"
+    if run.data.tags.get(tag) == key:
+        return
+    found = ARTIFACTS / "analyse" / variant
+    with staged() as folder:
+        for path in filter(Path.is_file, found.rglob("*")):
+            copy_file(path, folder / "analyse" / path.relative_to(found))
+        store.client.log_artifacts(run.info.run_id, str(folder))
+    store.client.set_tag(run.info.run_id, tag, key)
 
 
 def finish_pipeline(store: Store, run_id: str, promotion: dict[str, Any], report: str) -> None:

@@ -230,7 +230,7 @@ def images(
     for number in range(len(x)):
         row, column = divmod(number, _PER_ROW)
         at_x, at_y = left + column * (tile[0] + 0.1), head + row * block
-        tints = (_grey_or_colour(x[number]), _grey_or_colour(x_hat[number]), _signed(below[number], strongest[number]))
+        tints = (grey_or_colour(x[number]), grey_or_colour(x_hat[number]), signed(below[number], strongest[number]))
         colour = ANOMALOUS if anomalous[number] else NORMAL
         for line, picture in enumerate(tints):
             top = at_y + line * (tile[1] + 0.04)
@@ -279,7 +279,7 @@ def strips(x: np.ndarray, x_hat: np.ndarray, title: str, captions: Sequence[str]
     difference = x_hat - x
     # one freak value must not fade all others
     strongest = float(np.quantile(np.abs(difference), 0.98)) or 1.0
-    axes.imshow(_signed(difference, strongest), interpolation="none", aspect="auto")
+    axes.imshow(signed(difference, strongest), interpolation="none", aspect="auto")
     axes.set_yticks(np.arange(len(x)), captions, fontsize=8)
     for label, strange in zip(axes.get_yticklabels(), anomalous, strict=True):
         label.set_fontweight("bold" if strange else "normal")
@@ -306,7 +306,7 @@ def examples(names: Sequence[str], records: Sequence[np.ndarray], anomalous: Seq
         for column, picture in enumerate(of):
             at = left + column * (tile + gap)
             box = (at, at + tile, top + tall, top)
-            axes.imshow(_grey_or_colour(picture), extent=box, interpolation="none", aspect="auto")
+            axes.imshow(grey_or_colour(picture), extent=box, interpolation="none", aspect="auto")
     axes.set(xlim=(0, WIDTH), ylim=(len(names) * (tall + gap), 0))
     return figure
 
@@ -317,7 +317,7 @@ def values(names: Sequence[str], records: Sequence[np.ndarray], anomalous: Seque
     rows = np.concatenate(records)
     figure = Figure(figsize=(WIDTH, 0.7 + 0.17 * len(rows)), layout="constrained")
     axes = figure.subplots()
-    axes.imshow(_signed(rows, float(np.quantile(np.abs(rows), 0.98)) or 1.0), interpolation="none", aspect="auto")
+    axes.imshow(signed(rows, float(np.quantile(np.abs(rows), 0.98)) or 1.0), interpolation="none", aspect="auto")
     ends = np.cumsum([len(of) for of in records])
     axes.set_yticks([end - (len(of) + 1) / 2 for end, of in zip(ends, records, strict=True)])
     for label, strange in zip(axes.set_yticklabels(names, parse_math=False), anomalous, strict=True):
@@ -329,13 +329,13 @@ def values(names: Sequence[str], records: Sequence[np.ndarray], anomalous: Seque
     return figure
 
 
-def _grey_or_colour(image: np.ndarray) -> np.ndarray:
+def grey_or_colour(image: np.ndarray) -> np.ndarray:
     """(channel, height, width) in 0..1 -> (height, width, 3) uint8; channel counts other than 3 show their mean."""
     planes = image if len(image) == 3 else np.repeat(image.mean(0, keepdims=True), 3, axis=0)
     return np.round(np.clip(planes, 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
 
 
-def _signed(difference: np.ndarray, strongest: float) -> np.ndarray:
+def signed(difference: np.ndarray, strongest: float) -> np.ndarray:
     """Any shape -> the same with RGBA: orange where the reconstruction is too high, blue where too low, clear at 0."""
     rgba = np.empty((*difference.shape, 4))
     rgba[..., :3] = np.where(difference[..., None] > 0, to_rgb(ANOMALOUS), to_rgb(NORMAL))

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup, escape
 
-from components.comparing import wording
 from components.comparing.candidates import Candidate
 from components.comparing.comparison import Comparison
 from components.comparing.gates import Gate
@@ -22,6 +21,7 @@ from components.data.splits import SPLITS, Manifest
 from components.reporting.answer import answer
 from components.reporting.data_card import DataCard
 from components.reporting.figures import inline
+from components.reporting.pages import environment
 from components.scoring.conformal import promise
 
 FIGURE_BUDGET = 4_000_000
@@ -122,7 +122,7 @@ def render(
         pareto: the figure of what their errors cost.
     """
     headline, lede = answer(ranked[0], board["rule"])
-    return environment().get_template("report.html.j2").render(
+    return _environment().get_template("report.html.j2").render(
         board=board,
         rule=rule,
         gates=gates,
@@ -197,23 +197,8 @@ def _pairs(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, s
             yield prefix + key, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False).strip("[]")
 
 
-def _unbroken(value: Any) -> Any:
-    # a number and its percent sign stay on one line
-    return value.replace(" %", "\u00a0%") if isinstance(value, str) else value
-
-
-def environment(*folders: Path) -> Environment:
-    """Templates of the report, and those in `folders` before them."""
-    made = Environment(
-        loader=FileSystemLoader([*folders, Path(__file__).parent / "templates"]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        finalize=_unbroken,
-    )
-    forms = {name: getattr(wording, name) for name in ("percent", "promised", "number", "ratio", "signed", "p_value")}
-    made.filters |= {**forms, "pairs": _pairs, "others": _others}
-    made.globals |= {**forms, "interval": wording.interval, "promise": promise}
+def _environment() -> Environment:
+    made = environment()
+    made.filters |= {"pairs": _pairs, "others": _others}
+    made.globals["promise"] = promise
     return made
