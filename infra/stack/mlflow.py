@@ -2,8 +2,8 @@
 
 import sys
 
+from infra.health import answers
 from infra.stack import postgres, s3
-from infra.stack.health import answers
 from infra.stack.server import Server
 from infra.stack.settings import HOST, Settings
 

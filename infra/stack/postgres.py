@@ -15,19 +15,10 @@ from components.runtime.errors import UserError
 from infra.stack.server import Server
 from infra.stack.settings import HOST, Settings, plain_environment
 
-DATABASES = ("mlflow", "prefect")
 _ADMIN = "hourglass"
 _USER = "postgres"
 _INSTALL = "install PostgreSQL's server, e.g. apt-get install postgresql"
-# \getenv, because a command line is for everyone to read
-_MAKE_DATABASE = """\
-\\getenv password NEW_PASSWORD
-SELECT format('CREATE ROLE {name} LOGIN PASSWORD %L', :'password')
-  WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{name}') \\gexec
-SELECT 'CREATE DATABASE {name} OWNER {name}'
-  WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '{name}') \\gexec
-REVOKE CONNECT ON DATABASE {name} FROM PUBLIC;
-"""
+_MAKE_DATABASES = Path(__file__).with_name("databases.sh")
 
 
 def server(settings: Settings) -> Server:
@@ -102,17 +93,20 @@ def _hand_over(data: Path) -> None:
 
 
 def _make_databases(binaries: Path, settings: Settings) -> None:
-    psql = [str(binaries / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", "postgres"]
-    address = {"PGHOST": HOST, "PGPORT": str(settings.ports["postgres"]), "PGUSER": _ADMIN}
-    for name in DATABASES:
-        passwords = {"PGPASSWORD": settings.secrets["postgres"], "NEW_PASSWORD": settings.secrets[f"{name}_database"]}
-        environment = {**plain_environment(), **address, **passwords}
-        done = subprocess.run(
-            psql, input=_MAKE_DATABASE.format(name=name), env=environment, capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            what = f"PostgreSQL could not make the database {name} ({_last_line(done.stderr)})"
-            raise UserError(str(settings.data("postgres")), what, f"read {settings.log('postgres')}")
+    environment = {
+        **plain_environment(),
+        "PATH": f"{binaries}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        "PGHOST": HOST,
+        "PGPORT": str(settings.ports["postgres"]),
+        "PGPASSWORD": settings.secrets["postgres"],
+        "POSTGRES_USER": _ADMIN,
+        "MLFLOW_DATABASE_PASSWORD": settings.secrets["mlflow_database"],
+        "PREFECT_DATABASE_PASSWORD": settings.secrets["prefect_database"],
+    }
+    done = subprocess.run(["sh", _MAKE_DATABASES], env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        what = f"PostgreSQL could not make the databases ({_last_line(done.stderr)})"
+        raise UserError(str(settings.data("postgres")), what, f"read {settings.log('postgres')}")
 
 
 def _last_line(text: str) -> str:

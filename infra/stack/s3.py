@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.runtime.outputs import complete_file
-from infra.stack.health import answers
+from infra.health import answers
 from infra.stack.server import Server
 from infra.stack.settings import HOST, Settings
 
