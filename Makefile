@@ -8,7 +8,7 @@ export DVC_SITE_CACHE_DIR := $(CURDIR)/.dvc/tmp/site
 # bytecode makes every import twice as fast, and stages are processes
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run setup test lint bench stack stack-down stack-status lock clean help
+.PHONY: run setup test lint bench stack stack-down stack-status lock licences clean help
 
 help: ## what can be made
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -33,6 +33,7 @@ lint: setup
 	@ruff check --quiet
 	@ruff format --check --quiet
 	@lint-imports --no-cache | tail -n 3
+	@python -m infra.known_bad
 
 bench: setup ## measured ratios: this code against the usual loop, one process, interleaved
 	@python -m tests.benchmarks
@@ -52,6 +53,9 @@ stack-status: setup ## how they are
 lock: ## resolve requirements.lock anew
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --extra dev \
 	  pyproject.toml --output-file requirements.lock
+
+licences: setup ## list the licence of every package in docs/licences.md
+	@python -m infra.licences
 
 clean: ## remove everything that was made here
 	@git clean -fdXq

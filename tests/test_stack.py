@@ -26,7 +26,7 @@ from conftest import ROOT, must, run
 from toy_project import is_alive, wait_until
 
 from components.runtime.errors import UserError
-from infra.stack import processes, worker
+from infra.stack import postgres, processes, worker
 from infra.stack.s3 import BUCKET, Shelf
 from infra.stack.server import Server
 from infra.stack.settings import HOST, SERVERS, Settings, open_settings
@@ -113,6 +113,28 @@ def test_what_a_scheduled_flow_wrote_is_there_after_a_restart(running: Settings)
     assert large == b"kept" * 3_000_000
     (flow_run,) = json.loads(ask(running, "prefect", "api/flow_runs/filter", {}, running.secrets["prefect_api"]))
     assert (flow_run["state_name"], flow_run["parameters"]) == ("Completed", {"number": 7})
+
+
+def test_a_real_run_on_these_servers_shows_none_of_their_secrets(running: Settings, checkout: Path) -> None:
+    """Everything that a run writes is searched: output, checkout, databases, S3 and the servers' logs."""
+    config = "[core]\n    remote = store\n['remote \"store\"']\n    url = s3://hourglass/dvc\n    endpointurl = {}\n"
+    (checkout / ".dvc/config.local").write_text(config.format(running.url("s3")))
+    database = postgres.url(running, "mlflow", "psycopg")  # a password in the address itself
+    environment = {**worker.client_environment(running), "MLFLOW_TRACKING_URI": database}
+    done = run(sys.executable, "-m", "flows.training", cwd=checkout, **environment, PREFECT_LOGGING_LEVEL="DEBUG")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    texts = {"output": (done.stdout + done.stderr).encode()}
+    for folder in (checkout, running.data("s3"), running.root / "log"):
+        texts |= {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for name in ("mlflow", "prefect"):
+        plain = postgres.url(running, name, "psycopg").replace("+psycopg", "")
+        texts[name] = must("pg_dump", "--inserts", "--dbname", plain, cwd=checkout).encode()
+    assert b"hourglass version 1" in texts["output"]
+    assert b"hourglass.key" in texts["mlflow"] and b"training" in texts["prefect"]
+    assert any("/dvc/files/md5" in text[:1000].decode(errors="replace") for text in texts.values())
+    for name, secret in running.secrets.items():
+        assert [place for place, text in texts.items() if secret.encode() in text] == [], name
 
 
 def test_every_server_listens_on_loopback_and_none_shows_a_secret(running: Settings) -> None:
