@@ -171,3 +171,11 @@ def test_a_licence_is_read_from_wherever_it_is_stated() -> None:
     assert licences.licence(stated(("License", "BSD"), classifier)) == "BSD"
     assert licences.licence(stated(("License", "A long text. " * 9), classifier)) == "MIT License"
     assert licences.licence(stated(("License", "UNKNOWN"))) == "not stated"
+
+
+def test_every_test_that_the_threat_model_names_exists() -> None:
+    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", (ROOT / "docs/security.md").read_text())
+    assert len(named) > 20
+    assert [
+        f"{file}::{name}" for file, name in named if f"def {name}(" not in (ROOT / "tests" / file).read_text()
+    ] == []
