@@ -15,7 +15,7 @@ import torch
 from conftest import ROOT, must
 from sklearn import decomposition
 
-from components.data.batches import VALUES, batch_of
+from components.data.batches import VALUES, batch_of, raw_batches
 from components.data.item import Item
 from components.exporting import parity
 from components.layers import principal
@@ -23,7 +23,7 @@ from components.models import pca
 from components.reporting import pictures
 from components.scoring.conformal import Calibration
 from components.scoring.judged import Judged
-from components.scoring.score import raw_batches, reconstruct, score_records
+from components.scoring.score import reconstruct, score_records
 
 
 @pytest.mark.parametrize("latent_dim", [1, 8, 24])

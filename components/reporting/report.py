@@ -122,7 +122,7 @@ def render(
         pareto: the figure of what their errors cost.
     """
     headline, lede = answer(ranked[0], board["rule"])
-    return _environment().get_template("report.html.j2").render(
+    return environment().get_template("report.html.j2").render(
         board=board,
         rule=rule,
         gates=gates,
@@ -202,9 +202,10 @@ def _unbroken(value: Any) -> Any:
     return value.replace(" %", "\u00a0%") if isinstance(value, str) else value
 
 
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+def environment(*folders: Path) -> Environment:
+    """Templates of the report, and those in `folders` before them."""
+    made = Environment(
+        loader=FileSystemLoader([*folders, Path(__file__).parent / "templates"]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -213,6 +214,6 @@ def _environment() -> Environment:
         finalize=_unbroken,
     )
     forms = {name: getattr(wording, name) for name in ("percent", "promised", "number", "ratio", "signed", "p_value")}
-    environment.filters |= {**forms, "pairs": _pairs, "others": _others}
-    environment.globals |= {**forms, "interval": wording.interval, "promise": promise}
-    return environment
+    made.filters |= {**forms, "pairs": _pairs, "others": _others}
+    made.globals |= {**forms, "interval": wording.interval, "promise": promise}
+    return made
