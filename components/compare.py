@@ -1,8 +1,9 @@
 """Stage `compare`: every variant's evaluation and export to one answer: which model, how good, fit for service or not.
 
-In:   artifacts/{train,seeds,threshold,evaluate,export,compress}/ of all variants, artifacts/prepare/ without its arrays
+In:   artifacts/{train,seeds,threshold,evaluate,export,compress}/ of all variants, artifacts/baseline/ of all
+      baselines, artifacts/prepare/ without its arrays
 Out:  artifacts/compare/ — leaderboard.json, leaderboard.csv, gates.json, report.html, losses/V.csv, pairs.csv,
-      rules.csv, seeds.csv, pareto.csv and pareto.svg, compression.csv and compression.svg
+      baselines.csv, rules.csv, seeds.csv, pareto.csv and pareto.svg, compression.csv and compression.svg
 Run:  python -m components.compare
       python -m components.compare --diff REV    prints what changed against another commit
 
@@ -23,13 +24,16 @@ from components.runtime.process import die_with_parent, set_threads
 
 
 def compare(
-    variants: Sequence[str], params: Params, artifacts: Path = ARTIFACTS, seed: int = 0, publish: Publish = "float32"
+    variants: Sequence[str],
+    params: Params,
+    artifacts: Path = ARTIFACTS,
+    seed: int = 0,
+    baselines: Sequence[str] = (),
+    publish: Publish = "float32",
 ) -> dict[str, Any]:
-    """Rank, judge and report all variants; returns the content of leaderboard.json.
+    """Rank, judge and report all variants beside the baselines; returns the content of leaderboard.json.
 
-    Args:
-        seed: draws resamples.
-        publish: what of the winner is to be registered.
+    `seed` draws resamples; `publish` is what of the winner is to be registered.
 
     Raises:
         UserError: a result is missing or left over, or the rule or a gate needs labels that the data lacks.
@@ -47,8 +51,8 @@ def compare(
     ranked = rank(load_candidates(variants, artifacts), params.winner)
     manifest = load_manifest(artifacts / "prepare")
     gates = {candidate.name: judge(candidate, params.gates, publish) for candidate in ranked}
-    board = leaderboard(ranked, params.winner, gates, publish)
-    comparison = compare_candidates(ranked, params.winner, artifacts, seed)
+    comparison = compare_candidates(ranked, baselines, params.winner, artifacts, seed)
+    board = leaderboard(ranked, params.winner, gates, comparison.baselines, publish)
     with complete_dir(artifacts / "compare") as folder:
         write_json(folder / "leaderboard.json", board)
         write_csv(folder / "leaderboard.csv", board)
@@ -83,9 +87,9 @@ def _compare_all() -> None:
     from components.comparing.leaderboard import RULES
     from components.reporting.terminal import print_leaderboard
 
-    board = compare(
-        list(raw.get("variants") or {}), params, seed=numbers.seed, publish=load_section("export", raw).publish
-    )
+    names, baselines = (list(raw.get(key) or {}) for key in ("variants", "baselines"))
+    publish = load_section("export", raw).publish
+    board = compare(names, params, seed=numbers.seed, baselines=baselines, publish=publish)
     print_leaderboard(board, RULES[params.winner].text, str(ARTIFACTS / "compare" / "report.html"))
 
 

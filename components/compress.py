@@ -2,7 +2,8 @@
 
 In:   artifacts/export/V/scorer.onnx, artifacts/train/V, artifacts/threshold/V; of artifacts/prepare train and
       validation (to learn from), calibration (for the thresholds) and test (to compare with the exported scorer)
-Out:  artifacts/compress/V/ — compression.json, and for each method of `compress.methods` METHOD/scorer.onnx and card.md
+Out:  artifacts/compress/V/ — compression.json, and for each method of `compress.methods` METHOD/ with scorer.onnx,
+      card.md, threshold.json and calibration_scores.npy
 Run:  python -m components.compress V
 
 `compress.methods` names what to make; {}, the default, makes nothing. Scores move when a network changes, so each

@@ -12,6 +12,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 from ruamel.yaml import YAML
 
+from components.params import read_params
 from components.publishing import results
 
 NAME = "hourglass"
@@ -72,9 +73,11 @@ def rewrite(path: Path, **values: object) -> None:
 
 
 def relock() -> None:
-    """Bring dvc.lock in line with changed files, as `dvc commit` would."""
-    lock = YAML(typ="safe").load(Path("dvc.lock").read_text())
+    """Bring dvc.lock in line with changed files and params, as `dvc commit` would."""
+    lock, params = YAML(typ="safe").load(Path("dvc.lock").read_text()), read_params()
     for stage in lock["stages"].values():
+        known = stage.get("params", {}).get("params.yaml", {})
+        known.update({key: results._look_up(params, key) for key in known})
         for entry in (*stage.get("deps", ()), *stage["outs"]):
             entry["md5"] = results._md5(Path(entry["path"]))
     with Path("dvc.lock").open("w") as stream:
@@ -82,7 +85,7 @@ def relock() -> None:
 
 
 @functools.cache
-def _empty_store() -> bytes:
+def empty_store() -> bytes:
     """A SQLite store without records; making one takes seconds."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "mlflow.db"
@@ -95,7 +98,7 @@ def enter(root: Path, patch: pytest.MonkeyPatch) -> Path:
     for variable in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
         patch.delenv(variable, raising=False)
     patch.chdir(root)
-    Path("mlflow.db").write_bytes(_empty_store())
+    Path("mlflow.db").write_bytes(empty_store())
     win(12)
     return root
 

@@ -362,16 +362,19 @@ def test_what_was_not_made_cannot_be_published(tmp_path: Path, monkeypatch: pyte
 
 def test_register_takes_the_published_scorer_or_says_why_not(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(checkout)
-    rewrite(BOARD, winner=WINNER, export=str(SCORER.parent))
+    rewrite(BOARD, winner=WINNER)
     relock()
-    key = load_results().version_key()
-    chosen = Path("artifacts/compress") / WINNER / "int8_static"
-    rewrite(BOARD, export=str(chosen))
+    exported = load_results()
+    assert exported.chosen.scorer == SCORER
+    edit_params(checkout, export={"publish": "int8_static"})
+    with pytest.raises(UserError, match=r"params\.yaml export\.publish: changed after compare ran"):
+        load_results()
     gate = {"verdict": "pass", "value": 1.0, "limit": 1.0, "text": "int8_static is within its limits"}
     rewrite(Path("artifacts/compare/gates.json"), **{WINNER: {"compression": gate}})
     relock()
-    published = load_results()
-    assert published.scorer == chosen / "scorer.onnx" and published.version_key() != key
+    published, folder = load_results(), Path("artifacts/compress") / WINNER / "int8_static"
+    assert (published.chosen.scorer, published.chosen.threshold) == (folder / "scorer.onnx", folder)
+    assert published.version_key() != exported.version_key()
     rewrite(
         Path("artifacts/compare/gates.json"), **{WINNER: {"compression": gate | {"verdict": "fail", "text": "bad"}}}
     )

@@ -275,7 +275,7 @@ def test_spread_of_seeds_beside_spread_of_models(artifacts: Path) -> None:
     assert luck.between_models == pytest.approx(np.std([0.7, 0.7, 1.0], ddof=1))
     compare(list(numbers), Params(), artifacts)
     page = (artifacts / "compare" / "report.html").read_text()
-    assert "b with seed 7, a with seed 8, b with seed 9" in " ".join(page.split())
+    assert "b with seed 7, a with seed 8, a with seed 9" in " ".join(page.split())
 
 
 # Pairing
@@ -342,4 +342,4 @@ def test_tables_hold_what_the_page_says(artifacts: Path) -> None:
     assert [row["best_for_parameters"] for row in rows("pareto.csv")] == ["1", "0", "1"]
     page = " ".join((artifacts / "compare" / "report.html").read_text().split())
     assert "By squared error net is better than other, pca." in page
-    assert "chooses net: first in 100.0\u00a0% of 1,000 redrawn samples" in page
+    assert "chooses net: first in 100.0 % of 1,000 redrawn samples" in page

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.comparing.baselines import Baseline, load_baselines
 from components.comparing.candidates import Candidate
 from components.comparing.compression import Scorer, scorers
 from components.comparing.pairs import Pair, compare_pairs
@@ -27,6 +28,8 @@ class Comparison:
     """The declared rule first."""
     luck: Luck
     scorers: list[Scorer]
+    baselines: list[Baseline]
+    """The largest area first."""
 
     @property
     def verdicts(self) -> list[tuple[str, str, dict[str, Pair]]]:
@@ -67,8 +70,10 @@ class Comparison:
         return {verdict: names for verdict, names in found.items() if names}
 
 
-def compare_candidates(ranked: Sequence[Candidate], rule: str, artifacts: Path, seed: int) -> Comparison:
-    """Compare candidates, given best first by `rule`; `seed` draws resamples.
+def compare_candidates(
+    ranked: Sequence[Candidate], baselines: Sequence[str], rule: str, artifacts: Path, seed: int
+) -> Comparison:
+    """Compare candidates, given best first by `rule`, and the named baselines; `seed` draws resamples.
 
     Raises:
         UserError: a result is missing or damaged, or candidates were not judged on the same records.
@@ -80,12 +85,15 @@ def compare_candidates(ranked: Sequence[Candidate], rule: str, artifacts: Path, 
         outcomes=outcomes(ranked, records, rule, seed),
         luck=load_luck(ranked, artifacts),
         scorers=scorers(ranked),
+        baselines=load_baselines(baselines, ranked[0], artifacts),
     )
 
 
 def write(comparison: Comparison, trained: Path, folder: Path) -> None:
     """The comparison as tables, one for each of its parts, and each variant's losses from `trained`."""
     _write_csv(folder / "pairs.csv", Pair, comparison.pairs)
+    against = [baseline.against for baseline in comparison.baselines if baseline.against]
+    _write_csv(folder / "baselines.csv", Pair, against)
     _write_csv(folder / "pareto.csv", Point, comparison.points)
     _write_csv(folder / "rules.csv", Standing, [one for outcome in comparison.outcomes for one in outcome.standings])
     _write_csv(folder / "compression.csv", Scorer, comparison.scorers)

@@ -6,9 +6,8 @@ from typing import Any
 
 from components.comparing.candidates import Candidate
 from components.comparing.pareto import frontier
+from components.params.export import FLOAT32
 
-FLOAT32 = "float32"
-"""The exported scorer itself; all others are methods of `compress`."""
 _SHARED = ("parameters", "mse", "false_alarm_rate", "false_alarm_low", "false_alarm_high", "threshold")
 """Named alike in metrics.json and compression.json."""
 

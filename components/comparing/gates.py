@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from components.comparing.candidates import Candidate
-from components.comparing.compression import FLOAT32
 from components.comparing.wording import interval, number, percent, promised, ratio, signed
 from components.params.compare import Gates
+from components.params.export import FLOAT32
 from components.runtime.errors import UserError
 
 SIGNIFICANT = 0.05

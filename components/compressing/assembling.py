@@ -32,7 +32,7 @@ class Workshop:
         self.exported = answer(self._open(measuring(original.graph)), original)
 
     def make(self, name: str, entry: MethodEntry, params: MethodParams) -> dict[str, Any]:
-        """Write METHOD/scorer.onnx and card.md; returns the method's entry of compression.json.
+        """Write the files of METHOD/; returns the method's entry of compression.json.
 
         Raises:
             UserError: the method does not suit, or training diverges.
@@ -44,6 +44,7 @@ class Workshop:
         path = self.folder / name / SCORER
         path.parent.mkdir()
         save_onnx(compressed.graph, path)
+        calibration.save(path.parent)
         ours = answer(self._open(measuring(compressed.graph)), self.original)
         _require_own_decisions(ours, calibration)
         judged = judge(path.read_bytes(), compressed.parameters, ours, self.exported, calibration, self.original)

@@ -6,6 +6,8 @@ from pydantic import Field
 
 from components.params import Section
 
+FLOAT32 = "float32"
+"""The exported scorer itself; all other values of `publish` are methods of `compress`."""
 Publish = Literal["float32", "int8_static", "int8_dynamic", "pruned", "student"]
 
 

@@ -114,7 +114,7 @@ def _play(store: Store, results: Results, champion: str, rules: Rules) -> Match:
             # away for now or gone for good look the same from here, so nothing is decided
             what = f"the files of version {champion}, the champion, cannot be read ({error})"
             raise UserError("register", what, "restore them or move the alias in MLflow, then run again") from None
-        return play(Path(path), results.scorer, rules.metric, rules.resamples, _SEED)
+        return play(Path(path), results.chosen.scorer, rules.metric, rules.resamples, _SEED)
 
 
 def _recall(version: "ModelVersion", question: str) -> Promotion | None:

@@ -36,13 +36,13 @@ _COLUMN_TYPES = {"numeric": "double", "boolean": "boolean", "categorical": "stri
 
 def publish_pipeline(store: Store, results: Results) -> "Run":
     """The parent run, with everything known before the promotion; `finish_pipeline` ends it."""
-    run = _find_or_create(store, results.pipeline_key(), "pipeline", provenance(results))
+    run = find_or_create(store, results.pipeline_key(), "pipeline", provenance(results))
     if is_finished(run):
         return run
     board = results.leaderboard
     names = ("winner", "rule", "candidates", "eligible")
     _log_params(store, run, {**{name: board[name] for name in names}, "source": results.manifest.source["name"]})
-    rows = board["rows"].items()
+    rows = {**board["rows"], **board["baselines"]}.items()
     _log_metrics(store, run, {f"{variant}/{name}": value for variant, row in rows for name, value in row.items()})
     store.client.log_inputs(run.info.run_id, [_dataset(results)])
     with staged() as folder:
@@ -61,7 +61,7 @@ def publish_variant(store: Store, results: Results, variant: str, parent: str) -
     parent names it in a tag.
     """
     own = {"mlflow.parentRunId": parent, f"{TAG}variant": variant}
-    run = _find_or_create(store, results.variant_key(variant), variant, provenance(results) | own)
+    run = find_or_create(store, results.variant_key(variant), variant, provenance(results) | own)
     run_id = run.info.run_id
     if not is_finished(run):
         folders = {stage: ARTIFACTS / stage / variant for stage in CHAIN}
@@ -82,8 +82,23 @@ def publish_variant(store: Store, results: Results, variant: str, parent: str) -
                 copy_file(path, folder / stage / path.relative_to(folders[stage]))
             store.client.log_artifacts(run_id, str(folder))
         store.client.set_terminated(run_id, "FINISHED")
+    if variant in results.analysed:
+        _publish_analysis(store, run, results, variant)
     store.client.set_tag(parent, f"{TAG}run.{variant}", run_id)
     return run_id
+
+
+def _publish_analysis(store: Store, run: "Run", results: Results, variant: str) -> None:
+    """Add what `analyse` found, to a finished run too: an analysis may be asked for long after the training."""
+    key, tag = results.analysis_key(variant), f"{TAG}analysis"
+    if run.data.tags.get(tag) == key:
+        return
+    found = ARTIFACTS / "analyse" / variant
+    with staged() as folder:
+        for path in filter(Path.is_file, found.rglob("*")):
+            copy_file(path, folder / "analyse" / path.relative_to(found))
+        store.client.log_artifacts(run.info.run_id, str(folder))
+    store.client.set_tag(run.info.run_id, tag, key)
 
 
 def finish_pipeline(store: Store, run_id: str, promotion: dict[str, Any], report: str) -> None:
@@ -117,12 +132,15 @@ def copy_file(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
 
 
-def _find_or_create(store: Store, key: str, name: str, tags: dict[str, str]) -> "Run":
+def find_or_create(
+    store: Store, key: str, name: str, tags: dict[str, str], source: str = "components.register"
+) -> "Run":
+    """The run with this key, or a new one; `tags` name its commit, `source` is the act that writes it."""
     found = store.client.search_runs([store.experiment_id], f"tags.`{KEY_TAG}` = '{key}'", max_results=1)
     if found:
         return found[0]
     place = {
-        "mlflow.source.name": "components.register",
+        "mlflow.source.name": source,
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": tags[f"{TAG}commit"],
         "mlflow.user": _user(),

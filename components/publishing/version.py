@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from components.data.splits import PREPARED, load_manifest
+from components.publishing.chosen import Chosen
 from components.publishing.key import LOCK, PARAMS
 from components.publishing.listing import LISTING, list_records
 from components.publishing.packages import make_package
+from components.publishing.reference import REFERENCE, write_reference
 from components.publishing.results import Results
 from components.publishing.runs import REQUIREMENTS, copy_file, provenance, staged
 from components.publishing.store import KEY_TAG, TAG, Store
@@ -35,7 +37,8 @@ def publish_version(store: Store, results: Results, run_id: str) -> "ModelVersio
     from mlflow.exceptions import MlflowException
 
     with staged() as folder:
-        write_model(folder / "model", results.scorer)
+        write_model(folder / "model", results.chosen)
+        write_reference(folder / "model" / REFERENCE, results.chosen)
         store.client.log_artifacts(run_id, str(folder))
     try:
         store.client.create_registered_model(store.name)
@@ -49,7 +52,7 @@ def publish_version(store: Store, results: Results, run_id: str) -> "ModelVersio
         f"{store.client.get_run(run_id).info.artifact_uri}/model",
         run_id,
         tags=provenance(results) | tags,
-        description=shortened(results.scorer.with_name("card.md").read_text(), _LONGEST_DESCRIPTION),
+        description=shortened(results.chosen.scorer.with_name("card.md").read_text(), _LONGEST_DESCRIPTION),
     )
 
 
@@ -71,14 +74,16 @@ def adopt_commit(store: Store, results: Results, version: "ModelVersion") -> boo
     return True
 
 
-def write_model(folder: Path, scorer: Path) -> None:
-    """Write an MLflow model: graph, script, signature, input example, pinned requirements, and where it comes from."""
+def write_model(folder: Path, chosen: Chosen) -> None:
+    """Write a scorer as an MLflow model: graph, alarm levels, script, signature, input example, pinned requirements,
+    and where it comes from.
+    """
     import mlflow
     import onnxruntime
     import pandas as pd
 
     with staged() as plain:
-        package = make_package(scorer, load_manifest(), plain)
+        package = make_package(chosen, load_manifest(), plain)
         mlflow.pyfunc.save_model(
             folder,
             python_model=package.script,

@@ -6,9 +6,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from components.comparing.compression import FLOAT32, Scorer
+from components.comparing.compression import Scorer
 from components.comparing.pareto import Point
 from components.comparing.wording import number
+from components.params.export import FLOAT32
 from components.reporting import INK
 from components.reporting.plots import ANOMALOUS, NORMAL, WIDTH, log_scale, styled
 
