@@ -13,13 +13,12 @@ from onnxruntime import InferenceSession
 from torch import from_numpy
 
 from components.compressing import Original
-from components.data.batches import batch_of
+from components.data.batches import RECORDS, batch_of
 from components.data.rows import read_rows
 from components.data.splits import Manifest, Split, load_records
 from components.exporting.scorer import INPUT
 from components.scoring.conformal import Calibration, chosen
 from components.scoring.ranks import padded
-from components.scoring.score import BATCH
 
 Feed = dict[str, np.ndarray]
 """Raw records by input name, as onnxruntime takes them."""
@@ -28,10 +27,10 @@ _REFERENCE = "calibration.reference"
 
 
 def feeds(
-    split: Split, manifest: Manifest, prepared: Path, size: int = BATCH, rows: np.ndarray | None = None
+    split: Split, manifest: Manifest, prepared: Path, size: int = RECORDS, rows: np.ndarray | None = None
 ) -> Iterator[Feed]:
     """Raw records of a split, `size` at a time at most: all of them, or the chosen rows, ascending (row,)."""
-    size = min(size, batch_of(manifest.item_shape, BATCH))
+    size = min(size, batch_of(manifest.item_shape, RECORDS))
     if manifest.columns:
         first = 0
         for table in read_rows(split, manifest.columns, prepared, size):
