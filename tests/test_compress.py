@@ -28,7 +28,7 @@ from components.compare import compare
 from components.compress import compress
 from components.compressing import resolve
 from components.compressing.judging import faults
-from components.compressing.network_part import store_in_8_bits
+from components.compressing.network_part import layers, store_in_8_bits
 from components.compressing.pruned import mask, store_sparsely
 from components.compressing.recalibrating import feeds
 from components.compressing.student import narrowed, parameters
@@ -381,3 +381,21 @@ def test_register_takes_the_published_scorer_or_says_why_not(checkout: Path, mon
     relock()
     refused = run(sys.executable, "-m", "components.register", cwd=checkout)
     assert refused.returncode == 2 and refused.stderr.startswith("error: export.publish: bad; publish float32")
+
+
+def test_only_the_networks_own_weights_are_rounded() -> None:
+    model = onnx.parser.parse_model("""<ir_version: 10, opset_import: ["" : 20]>
+        scorer (float[batch, 4] x) => (float[batch, 4] reconstruction, float[batch] score, float[batch, 4] again) {
+          code = MatMul (x, encoder)
+          reconstruction = MatMul (code, decoder)
+          residual = Sub (x, reconstruction)
+          whitened = MatMul (residual, precision)
+          score = ReduceMean <keepdims: int = 0> (whitened, axis)
+          other = Neg (code)
+          again = MatMul (other, decoder)
+        }""")
+    weights = {"encoder": (4, 2), "decoder": (2, 4), "precision": (4, 4)}
+    arrays = {name: np.ones(shape, np.float32) for name, shape in weights.items()} | {"axis": np.array([1])}
+    model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in arrays.items())
+    # the score's product stays in float32; what decodes another code has the network's weights, too
+    assert [node.output[0] for node in layers(model.graph)] == ["code", "reconstruction", "again"]

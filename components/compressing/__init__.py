@@ -19,6 +19,7 @@ from components.data.splits import Manifest
 from components.params import unknown, validate
 from components.scoring.conformal import Calibration
 from components.scoring.detector import Detector
+from components.training.weights import count
 
 _PARTS = ("assembling", "judging", "network_part", "recalibrating", "retraining")
 """Files of this folder that are no method."""
@@ -56,6 +57,11 @@ class Original:
     calibration: Calibration
     opset: int
     seed: int
+
+    @property
+    def parameters(self) -> int:
+        """Learned numbers of its network."""
+        return count(self.detector.model)
 
 
 @dataclass(frozen=True)

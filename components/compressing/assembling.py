@@ -15,7 +15,6 @@ from components.exporting.card import Subject, proof, write_card
 from components.exporting.intakes import make_intake
 from components.exporting.onnx_files import SCORER, open_session, save_onnx
 from components.scoring.conformal import Calibration
-from components.training.weights import count
 
 
 class Workshop:
@@ -51,7 +50,7 @@ class Workshop:
         row = {
             **dataclasses.asdict(judged),
             "size_ratio": judged.bytes / len(self.original.graph.SerializeToString(deterministic=True)),
-            "parameters_ratio": judged.parameters / count(self.original.detector.model),
+            "parameters_ratio": judged.parameters / self.original.parameters,
             "faults": faults(judged, params),
         }
         detector = compressed.detector or self.original.detector

@@ -12,7 +12,7 @@ import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from components.compressing import Compressed, MethodEntry, MethodParams, Original
-from components.compressing.network_part import dense_layers, finished, learned, prepared
+from components.compressing.network_part import dense_layers, finished, prepared
 from components.runtime.outputs import WORK
 
 
@@ -38,7 +38,7 @@ def _compress(original: Original, params: Params) -> Compressed:
             weight_type=QuantType.QInt8,
         )
         graph = finished(onnx.load(path))
-    return Compressed(graph, learned(original.graph.graph))
+    return Compressed(graph, original.parameters)
 
 
 METHOD = MethodEntry(_compress, Params, "weights in 8 bits, activations by the range of each batch")

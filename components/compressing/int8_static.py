@@ -17,7 +17,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from pydantic import Field
 
 from components.compressing import Compressed, MethodEntry, MethodParams, Original
-from components.compressing.network_part import DENSE, dense_layers, finished, learned, prepared
+from components.compressing.network_part import DENSE, dense_layers, finished, prepared
 from components.compressing.recalibrating import feeds
 from components.runtime.outputs import WORK
 
@@ -64,7 +64,7 @@ def _compress(original: Original, params: Params) -> Compressed:
             extra_options={"OpTypesToExcludeOutputQuantization": list(DENSE)},
         )
         graph = finished(onnx.load(path))
-    return Compressed(graph, learned(original.graph.graph))
+    return Compressed(graph, original.parameters)
 
 
 def _draw(records: int, count: int, seed: int) -> np.ndarray:

@@ -28,8 +28,8 @@ def layers(graph: onnx.GraphProto) -> list[NodeProto]:
     multiplying = [
         node for node in graph.node if node.op_type in (*DENSE, *CONVOLUTIONS) and weights.intersection(node.input)
     ]
-    needed = {id(node) for node in _behind(graph, "reconstruction")}
-    used = {name for node in multiplying if id(node) in needed for name in weights.intersection(node.input)}
+    needed = {output for node in _behind(graph, "reconstruction") for output in node.output}
+    used = {name for node in multiplying if node.output[0] in needed for name in weights.intersection(node.input)}
     return [node for node in multiplying if used.intersection(node.input)]
 
 
@@ -48,13 +48,6 @@ def _behind(graph: onnx.GraphProto, name: str) -> Iterator[NodeProto]:
             seen.update(makers[name].output)
             todo += makers[name].input
             yield makers[name]
-
-
-def learned(graph: onnx.GraphProto) -> int:
-    """Numbers in the weights and biases of the network's layers that are not zero."""
-    used = {name for node in layers(graph) for name in node.input}
-    tensors = (numpy_helper.to_array(tensor) for tensor in graph.initializer if tensor.name in used)
-    return sum(int((values != 0).sum()) for values in tensors)
 
 
 def store_in_8_bits(model: ModelProto) -> None:
