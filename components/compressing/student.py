@@ -44,9 +44,6 @@ class Params(MethodParams):
     """Weight of the squared distance of codes, in units of their variance."""
     score: float = Field(1.0, ge=0, le=1e6)
     """Weight of the squared difference of the scores' logarithms."""
-    mixtures: float = Field(0.5, ge=0, le=1)
-    """Share of each batch that is replaced by mixtures of two records (Zhang et al., "mixup", ICLR 2018): training
-    records are all normal, and the student is to be like its teacher on strange ones, too."""
     max_auroc_loss: float = Field(0.005, ge=0, le=1)
     """AUROC on test that may be lost."""
     min_rank_correlation: float = Field(0.0, ge=-1, le=1)
@@ -59,13 +56,11 @@ class Apprentice(Autoencoder):
     Args:
         student: what is trained.
         teacher: the original, with its scores; copied, and no part of the weights.
-        mixed: share of each training batch that is mixed, see `Params.mixtures`.
     """
 
-    def __init__(self, student: Autoencoder, teacher: Detector, mixed: float = 0.0) -> None:
+    def __init__(self, student: Autoencoder, teacher: Detector) -> None:
         super().__init__(student.item, student.loss)
         self.student = student
-        self.mixed = mixed
         # in a tuple torch does not find it: it is neither trained nor saved
         copied = copy.deepcopy(teacher).requires_grad_(False)
         # as the trainer lays out records for convolutions, which are three times as fast that way
@@ -85,7 +80,6 @@ class Apprentice(Autoencoder):
         """How far the student is from its teacher: reconstructions, codes and scores (batch,) each."""
         del target
         (teacher,) = self.hidden
-        x = self._mix(x) if self.training else x
         theirs_x, theirs_code, theirs = self._teach(x)
         x_hat, code = self.student(x)
         ours = teacher.score(x, x_hat, code)
@@ -94,15 +88,6 @@ class Apprentice(Autoencoder):
             "code": (code - theirs_code).square().mean(1) / self.spread,
             "score": (ours.clamp(min=_TINY).log() - theirs.clamp(min=_TINY).log()).square(),
         }
-
-    def _mix(self, x: Tensor) -> Tensor:
-        """The batch with some records replaced by mixtures of two, in random proportions; the teacher answers any."""
-        count = round(self.mixed * len(x))
-        if not count:
-            return x
-        first, second = (torch.randperm(len(x), device=x.device)[:count] for _ in range(2))
-        part = torch.rand(count, *[1] * (x.ndim - 1), device=x.device)
-        return torch.cat([x[count:], part * x[first] + (1 - part) * x[second]])
 
     @torch.no_grad()
     def _teach(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -120,7 +105,7 @@ def _compress(original: Original, params: Params) -> Compressed:
         "term_weights": {"reconstruction": params.reconstruction, "code": params.code, "score": params.score},
         "term_warm_up": 0,
     }
-    apprentice = Apprentice(student, original.detector, params.mixtures)
+    apprentice = Apprentice(student, original.detector)
     retrain(apprentice, original, "student", trained.model_copy(update=learning), params.model_dump())
     return rescored(student, original)
 
