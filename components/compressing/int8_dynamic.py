@@ -24,11 +24,12 @@ class Params(MethodParams):
 
 
 def _compress(original: Original, params: Params) -> Compressed:
-    names = dense_layers(original.graph)
+    graph = prepared(original.graph)
+    names = dense_layers(graph)
     with tempfile.TemporaryDirectory(dir=WORK / "tmp") as folder:
         path = Path(folder) / "scorer.onnx"
         quantize_dynamic(
-            prepared(original.graph),
+            graph,
             path,
             op_types_to_quantize=["MatMul"],
             # a Gemm becomes a MatMul of this name and an Add
@@ -37,8 +38,7 @@ def _compress(original: Original, params: Params) -> Compressed:
             reduce_range=params.reduce_range,
             weight_type=QuantType.QInt8,
         )
-        graph = finished(onnx.load(path))
-    return Compressed(graph, original.parameters)
+        return Compressed(finished(onnx.load(path)), original.parameters)
 
 
 METHOD = MethodEntry(_compress, Params, "weights in 8 bits, activations by the range of each batch")

@@ -46,25 +46,25 @@ class _Reader(CalibrationDataReader):
 
 
 def _compress(original: Original, params: Params) -> Compressed:
+    graph = prepared(original.graph)
     rows = _draw(original.manifest.size("train"), params.records, original.seed)
     batches = feeds("train", original.manifest, original.prepared, _AT_A_TIME, rows)
     with tempfile.TemporaryDirectory(dir=WORK / "tmp") as folder:
         path = Path(folder) / "scorer.onnx"
         quantize_static(
-            prepared(original.graph),
+            graph,
             path,
             _Reader(batches),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(DENSE),
-            nodes_to_quantize=dense_layers(original.graph),
+            nodes_to_quantize=dense_layers(graph),
             per_channel=True,
             reduce_range=params.reduce_range,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             extra_options={"OpTypesToExcludeOutputQuantization": list(DENSE)},
         )
-        graph = finished(onnx.load(path))
-    return Compressed(graph, original.parameters)
+        return Compressed(finished(onnx.load(path)), original.parameters)
 
 
 def _draw(records: int, count: int, seed: int) -> np.ndarray:

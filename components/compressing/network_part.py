@@ -74,9 +74,18 @@ def store_in_8_bits(model: ModelProto) -> None:
 
 
 def prepared(model: ModelProto) -> ModelProto:
-    """A copy for onnxruntime's quantiser, marked as ready: it is as the exporter's optimiser left it."""
+    """A copy for onnxruntime's quantiser, marked as ready: it is as the exporter's optimiser left it.
+
+    Only weights that are used twice, once as they are and once transposed, are two here, so that both can be rounded.
+    """
     copy = ModelProto()
     copy.CopyFrom(model)
+    graph, weights = copy.graph, {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in [node for node in graph.node if node.op_type == "Transpose" and node.input[0] in weights]:
+        axes = next((list(attribute.ints) for attribute in node.attribute if attribute.name == "perm"), None)
+        values = np.ascontiguousarray(numpy_helper.to_array(weights[node.input[0]]).transpose(axes))
+        graph.initializer.append(numpy_helper.from_array(values, node.output[0]))
+        graph.node.remove(node)
     add_pre_process_metadata(copy)
     return copy
 
