@@ -337,12 +337,15 @@ def test_few_labels_are_the_same_share_of_every_class(drawn: list[int], share: f
         assert int((labels[chosen] == label).sum()) == max(1, round(share * held))
 
 
-def test_labels_help_every_classifier_and_training_the_encoder_helps_most(digits: Subject) -> None:
+def test_labels_help_where_they_are_true(digits: Subject) -> None:
     params = label_efficiency.Params(steps=60, draws=1, shares=[0.001, 1.0], batch_size=32, learning_rate=0.003)
     numbers = label_efficiency.run(params, digits).numbers
-    for arm in ("frozen", "fine-tuned", "from_scratch"):
-        assert numbers[f"{arm}_at_1"] > numbers[f"{arm}_at_0.001"] > 1 / 8
-    assert numbers["fine-tuned_at_1"] > numbers["frozen_at_1"]
+    for arm in ("fine-tuned", "from_scratch"):
+        assert numbers[f"{arm}_at_1"] > numbers[f"{arm}_at_0.001"] > 2 / 8
+    assert numbers["frozen_at_1"] > 4 / 8
+    wrong = replace(digits.train, labels=np.random.default_rng(0).permutation(digits.train.labels))
+    numbers = label_efficiency.run(params, replace(digits, train=wrong)).numbers
+    assert max(numbers.values()) < 3 / 8, "wrong labels teach nothing about test"
 
 
 def test_views_repeat_and_bring_together_what_belongs_together() -> None:
