@@ -13,8 +13,8 @@ from conftest import ROOT
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
-from components import models
-from components.params import read_params, section_names
+from components import baselines, models
+from components.params import MAPPINGS, read_params, section_names
 
 GRAPH: dict[str, Any] = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 WITHOUT_CODE_DEPENDENCIES = {"ingest"}  # an old commit must reproduce from the cache although its source moved on
@@ -73,6 +73,13 @@ def test_a_models_own_imports_are_dependencies_of_every_stage_that_loads_it(mode
             assert uncovered <= {f"components/models/{model}.py"}, stage
 
 
+@pytest.mark.parametrize("method", baselines.known())
+def test_a_methods_own_imports_are_dependencies_of_baseline(method: str) -> None:
+    own = f"components/baselines/{method}.py"
+    assert missing("baseline", [ROOT / own]) == {own}
+    assert "components/baselines/${item.method}.py" in body("baseline")["deps"]
+
+
 def test_the_walk_notices_a_module_that_is_not_listed() -> None:
     dep = body("prepare")["deps"].pop(body("prepare")["deps"].index("components/sources"))
     try:
@@ -87,30 +94,34 @@ def test_stages_that_need_the_libraries_list_the_lock() -> None:
 
 
 def test_one_name_runs_through_stage_file_params_and_test() -> None:
-    acts = {"register"}
+    acts = {"drift", "register"}
     files = {path.stem for path in (ROOT / "components").glob("*.py")} - {"__init__"}
     assert files == set(GRAPH) | acts
-    assert set(section_names()) == (set(GRAPH) | acts) - {"resolve", "seeds"}  # theirs are other sections'
+    assert set(section_names()) == (set(GRAPH) | acts) - {"baseline", "resolve", "seeds"}  # theirs are other sections'
     for name in files:
         assert (ROOT / "tests" / f"test_{name}.py").is_file(), name
-        command = body(name)["cmd"].split() if name in GRAPH else ["python", "-m", "components.register"]
-        assert command[:3] == ["python", "-m", f"components.{name}"]
+        if name in GRAPH:
+            assert body(name)["cmd"].split()[:3] == ["python", "-m", f"components.{name}"]
 
 
 def test_params_yaml_holds_every_section_and_reads_as_valid() -> None:
     raw = read_params(ROOT / "params.yaml")
-    assert set(raw) == {*section_names(), "variants", "seed", "threads"}
+    assert set(raw) == {*section_names(), *MAPPINGS, "seed", "threads"}
 
 
 def test_only_what_computes_on_a_gpu_asks_the_flow_for_one() -> None:
     assert [stage for stage in GRAPH if body(stage).get("meta") == {"gpu": True}] == ["train", "seeds"]
 
 
-def test_there_is_one_chain_per_variant() -> None:
+def test_there_is_one_chain_per_variant_and_one_stage_per_baseline() -> None:
     names = {stage.addressing for stage in Repo(str(ROOT)).index.graph}
     raw = read_params(ROOT / "params.yaml")
-    families = {"${variants}": raw["variants"], "${analyse.variants}": raw["analyse"]["variants"]}
+    families = {
+        "${variants}": raw["variants"],
+        "${baselines}": raw["baselines"],
+        "${analyse.variants}": raw["analyse"]["variants"],
+    }
     for stage, definition in GRAPH.items():
-        each = families.get(definition.get("foreach"))
-        expected = {stage} if each is None else {f"{stage}@{variant}" for variant in each}
+        entries = families.get(definition.get("foreach"))
+        expected = {stage} if entries is None else {f"{stage}@{entry}" for entry in entries}
         assert {name for name in names if name.split("@")[0] == stage} == expected

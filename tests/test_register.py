@@ -17,6 +17,9 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
+import onnxruntime
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import edit_params, run
 from mlflow.tracking import MlflowClient
@@ -36,6 +39,8 @@ from publications import (
 )
 from ruamel.yaml import YAML
 
+from components.drift import Request, look
+from components.params import drift
 from components.params.register import Params
 from components.publishing import key
 from components.publishing.results import load_results
@@ -87,6 +92,9 @@ def test_everything_about_a_pipeline_is_in_mlflow(published: Published) -> None:
     assert any(path.startswith("evaluate/plots/") for path in artifacts(child))
     assert child.data.metrics["speed.records_per_second"] > 0 and child.data.tags["hourglass.speed.device"] == "cpu"
     assert {"promotion.json", "report.html", "dvc.lock", "params.yaml", "leaderboard.json"} <= artifacts(parent)
+    simple = json.loads(Path("artifacts/baseline/neighbours/metrics.json").read_text())
+    assert parent.data.metrics["neighbours/auroc"] == pytest.approx(simple["auroc"])
+    assert "baselines.csv" in artifacts(parent)
     assert all(run.info.status == "FINISHED" for run in found.values())
 
 
@@ -99,6 +107,9 @@ def test_the_first_version_leads_and_carries_what_rebuilds_it(published: Publish
     files = {path for path in artifacts(runs()[WINNER]) if path.startswith("model/provenance/")}
     names = {"dvc.lock", "params.yaml", "requirements.lock", "manifest.json", "listing.npy"}
     assert files == {f"model/provenance/{name}" for name in names}
+    reference = {path for path in artifacts(runs()[WINNER]) if path.startswith("model/reference/")}
+    names = {"threshold.json", "calibration_scores.npy", "codes.npy", "missing.json"}
+    assert reference == {f"model/reference/{name}" for name in names}
     version = client().get_model_version(NAME, "1")
     assert version.tags["hourglass.dirty"] == "false"
     assert version.description == SCORER.with_name("card.md").read_text()[:5000]
@@ -138,6 +149,21 @@ def test_an_analysis_joins_the_run_that_is_there(here: Path) -> None:
     page.write_text("<!doctype html><p>another")
     with pytest.raises(UserError, match=r"analysis\.html: is not the file that dvc\.lock names for analyse@vanilla"):
         publish(Params())
+
+
+def test_a_registered_version_can_be_monitored(published: Published) -> None:
+    records = np.load("artifacts/prepare/test.npy")
+    session = onnxruntime.InferenceSession(SCORER)
+    scores, codes = session.run(["score", "code"], {"input": records})
+    Path("scored").mkdir()
+    table = {"score": scores, "code": pa.array(list(codes), pa.list_(pa.float32()))}
+    pq.write_table(pa.table(table), "scored/part-0.parquet")
+    found = look(Request(Path("scored")), NAME, drift.Params(), 7)
+    assert found.new_records == len(records)
+    verdicts = {finding["check"]: finding["verdict"] for finding in found.findings}
+    assert {name for name, verdict in verdicts.items() if verdict == "not_applicable"} == {
+        "schema", "unreadable", "missing",
+    }  # fmt: skip
 
 
 class _Killed(BaseException):

@@ -3,19 +3,19 @@
 References: `dvc repro` for the results, Prefect's API for what an operator sees, the kernel for what is left behind.
 """
 
-import json
 import re
 import shutil
 import signal
 import sqlite3
 import time
-import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect_api import ask, running_server
 from toy_project import ToyProject, descendants_of, is_alive, wait_until
 
 from flows.running import server as temporary
@@ -33,10 +33,7 @@ class Server:
 
     def ask(self, path: str, **body: Any) -> Any:
         """Prefect's answer to a query."""
-        content = json.dumps(body).encode(), {"Content-Type": "application/json"}
-        request = urllib.request.Request(f"{self.url}/{path}", *content)  # noqa: S310 - http, our own
-        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - the same
-            return json.load(answer)
+        return ask(self.url, path, **body)
 
     def tasks(self, log: str) -> dict[str, dict[str, Any]]:
         """What Prefect's UI shows of the flow run that wrote `log`: its tasks by name."""
@@ -47,19 +44,12 @@ class Server:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     home, empty = tmp_path_factory.mktemp("prefect"), tmp_path_factory.mktemp("empty")
-    process, url = temporary.launch(home)
-    try:
-        temporary.wait_for(url, home / temporary.LOG)
-        with sqlite3.connect(home / "prefect.db") as source, sqlite3.connect(empty / "prefect.db") as copy:
+    with running_server(home) as url:
+        source, copy = (sqlite3.connect(folder / "prefect.db") for folder in (home, empty))
+        with closing(source), closing(copy):
             source.backup(copy)
         yield Server(url, empty)
         assert "database is locked" not in (home / temporary.LOG).read_text()
-    finally:
-        process.terminate()
-        process.wait()
-        process.stdin.close()
-        source.close()
-        copy.close()
 
 
 @pytest.fixture(scope="module")

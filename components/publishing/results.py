@@ -22,6 +22,7 @@ from components.runtime.outputs import ARTIFACTS, read_json
 
 CHAIN = ("train", "threshold", "evaluate", "export")
 # data is not hashed again: it may be large, and a stage that read other data than dvc.lock names left other results
+_IGNORED = {"__pycache__", ".gitkeep"}  # as in .dvcignore
 _UNCHECKED = (str(ARTIFACTS / "ingest"), str(ARTIFACTS / "prepare"))
 
 
@@ -73,7 +74,8 @@ def load_results() -> Results:
     stages = _read_lock()
     analysed = tuple(load_section("analyse", params).variants)
     chains = [f"{stage}@{variant}" for variant in variants for stage in CHAIN]
-    _check(stages, [*chains, *(f"analyse@{variant}" for variant in analysed), "compare"], params)
+    beside = [f"baseline@{name}" for name in params["baselines"]] + [f"analyse@{variant}" for variant in analysed]
+    _check(stages, [*chains, *beside, "compare"], params)
     config = read_json(ARTIFACTS / "train" / variants[0] / "config.json", f"train@{variants[0]}")
     return Results(
         stages,
@@ -121,7 +123,7 @@ def _look_up(params: dict[str, Any], key: str) -> Any:
 def _md5(path: Path) -> str | None:
     """DVC's digest of a file or folder; None where there is nothing."""
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+        files = sorted(file for file in path.rglob("*") if file.is_file() and not _IGNORED.intersection(file.parts))
         listing = [{"md5": _md5(file), "relpath": file.relative_to(path).as_posix()} for file in files]
         listing.sort(key=lambda entry: entry["relpath"] or "")
         digest = hashlib.md5(json.dumps(listing, sort_keys=True).encode(), usedforsecurity=False)

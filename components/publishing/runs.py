@@ -36,13 +36,13 @@ _COLUMN_TYPES = {"numeric": "double", "boolean": "boolean", "categorical": "stri
 
 def publish_pipeline(store: Store, results: Results) -> "Run":
     """The parent run, with everything known before the promotion; `finish_pipeline` ends it."""
-    run = _find_or_create(store, results.pipeline_key(), "pipeline", provenance(results))
+    run = find_or_create(store, results.pipeline_key(), "pipeline", provenance(results))
     if is_finished(run):
         return run
     board = results.leaderboard
     names = ("winner", "rule", "candidates", "eligible")
     _log_params(store, run, {**{name: board[name] for name in names}, "source": results.manifest.source["name"]})
-    rows = board["rows"].items()
+    rows = {**board["rows"], **board["baselines"]}.items()
     _log_metrics(store, run, {f"{variant}/{name}": value for variant, row in rows for name, value in row.items()})
     store.client.log_inputs(run.info.run_id, [_dataset(results)])
     with staged() as folder:
@@ -61,7 +61,7 @@ def publish_variant(store: Store, results: Results, variant: str, parent: str) -
     parent names it in a tag.
     """
     own = {"mlflow.parentRunId": parent, f"{TAG}variant": variant}
-    run = _find_or_create(store, results.variant_key(variant), variant, provenance(results) | own)
+    run = find_or_create(store, results.variant_key(variant), variant, provenance(results) | own)
     run_id = run.info.run_id
     if not is_finished(run):
         folders = {stage: ARTIFACTS / stage / variant for stage in CHAIN}
@@ -130,12 +130,15 @@ def copy_file(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
 
 
-def _find_or_create(store: Store, key: str, name: str, tags: dict[str, str]) -> "Run":
+def find_or_create(
+    store: Store, key: str, name: str, tags: dict[str, str], source: str = "components.register"
+) -> "Run":
+    """The run with this key, or a new one; `tags` name its commit, `source` is the act that writes it."""
     found = store.client.search_runs([store.experiment_id], f"tags.`{KEY_TAG}` = '{key}'", max_results=1)
     if found:
         return found[0]
     place = {
-        "mlflow.source.name": "components.register",
+        "mlflow.source.name": source,
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": tags[f"{TAG}commit"],
         "mlflow.user": _user(),

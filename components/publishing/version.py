@@ -9,6 +9,7 @@ from components.data.splits import PREPARED, load_manifest
 from components.publishing.key import LOCK, PARAMS
 from components.publishing.listing import LISTING, list_records
 from components.publishing.packages import make_package
+from components.publishing.reference import REFERENCE, write_reference
 from components.publishing.results import Results
 from components.publishing.runs import REQUIREMENTS, copy_file, provenance, staged
 from components.publishing.store import KEY_TAG, TAG, Store
@@ -37,6 +38,7 @@ def publish_version(store: Store, results: Results, run_id: str) -> "ModelVersio
 
     with staged() as folder:
         write_model(folder / "model", results.winner)
+        write_reference(folder / "model" / REFERENCE, results.winner)
         store.client.log_artifacts(run_id, str(folder))
     try:
         store.client.create_registered_model(store.name)

@@ -8,10 +8,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from components.comparing import wording
 
 
-def environment() -> Environment:
-    """For the templates beside this file."""
+def environment(*folders: Path) -> Environment:
+    """For the templates beside this file, and those in `folders` before them."""
     made = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=FileSystemLoader([*folders, Path(__file__).parent / "templates"]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -15,6 +15,7 @@ A score that is not a number sorts above all others, so it raises an alarm.
 """
 
 from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from math import ceil, log1p
@@ -195,3 +196,34 @@ def require_enough(n: int, alpha: float, confidence: float | None = None) -> Non
         f"{alpha}{sure} needs at least {smallest_n(alpha, confidence)} calibration records, got {n}",
         f"{least}raise prepare.fractions.calibration or threshold.max_n, or add records",
     )
+
+
+def fit_threshold(
+    score: Callable[[np.ndarray | None], np.ndarray],
+    records: int,
+    alpha: float,
+    confidence: float | None,
+    max_n: int,
+    seed: int,
+) -> Calibration:
+    """Fit the threshold of whatever scores records.
+
+    At most `max_n` records are used, a random subset: the first ones would not do, because sources are often sorted by
+    class or by time and conformal prediction needs exchangeable records.
+
+    Args:
+        score: the scores of the chosen calibration records, of all where None are chosen: (row,) -> (row,).
+        records: how many there are.
+        alpha: largest share of normal records that may raise an alarm.
+        confidence: share of calibration sets that keep it; None keeps it on average.
+        max_n: scores kept.
+        seed: draws the subset.
+
+    Raises:
+        UserError: too few records for this promise, or scores that are not finite.
+    """
+    require_enough(min(records, max_n), alpha, confidence)
+    rows = None
+    if records > max_n:
+        rows = np.sort(np.random.default_rng(seed).choice(records, max_n, replace=False))
+    return Calibration.fit(score(rows), alpha, confidence)

@@ -84,9 +84,15 @@ def run_point(
     return Outcome(answer["kind"], changed=True) if answer else outcome
 
 
-def run_module(children: Children, module: str, log: Callable[[str], object], timeout: float | None = None) -> Outcome:
-    """Run `python -m MODULE`, an act outside the graph."""
-    return _run(children, [sys.executable, "-m", module], log, None, timeout)[0]
+def run_module(
+    children: Children,
+    module: str,
+    log: Callable[[str], object],
+    timeout: float | None = None,
+    arguments: Sequence[str] = (),
+) -> Outcome:
+    """Run `python -m MODULE ARGUMENTS`, an act outside the graph."""
+    return _run(children, [sys.executable, "-m", module, *arguments], log, None, timeout)[0]
 
 
 def _ask(

@@ -15,6 +15,7 @@ import importlib
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -80,28 +81,25 @@ def _run(target: Path, *command: str) -> None:
 
 def main(name: str) -> None:
     """Run the study and keep its results."""
-    results = ROOT / "docs" / "studies" / name
-    results.mkdir(parents=True, exist_ok=True)
-    if (ROOT / "tests" / "studies" / f"{name}.py").exists():
-        importlib.import_module(f"tests.studies.{name}").main(results)
-    else:
-        _run_pipeline(name, results)
+    is_script = (ROOT / "tests" / "studies" / f"{name}.py").exists()
+    with tempfile.TemporaryDirectory() as scratch:
+        files = importlib.import_module(f"tests.studies.{name}").run(Path(scratch)) if is_script else pipeline(name)
+        results = ROOT / "docs" / "studies" / name
+        results.mkdir(parents=True, exist_ok=True)
+        for file in files:
+            shutil.copyfile(file, results / file.name)
     print(f"results: {results.relative_to(ROOT)}")
 
 
-def _run_pipeline(name: str, results: Path) -> None:
+def pipeline(name: str) -> list[Path]:
+    """A study that is params for the pipeline; returns the files to keep."""
     study: dict[str, Any] = YAML(typ="safe").load(ROOT / "tests" / "studies" / f"{name}.yaml")
     swept, classes, target = study.pop("sweep", None), study.pop("one_class", None), clone(name)
     _git(target, "checkout", "-q", "origin/HEAD", "--", "params.yaml")
     edit_params(target, **study)
     if swept:
-        files = sweep(target, name, **swept)
-    elif classes:
-        files = one_class_each(target, classes)
-    else:
-        files = train(target)
-    for file in files:
-        shutil.copyfile(file, results / file.name)
+        return sweep(target, name, **swept)
+    return one_class_each(target, classes) if classes else train(target)
 
 
 if __name__ == "__main__":

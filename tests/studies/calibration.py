@@ -4,15 +4,13 @@ In:   Debian's package dataset-fashion-mnist; its two splits are one shuffled po
 Out:  docs/studies/calibration/table.csv
 
 Shoes are normal, everything else is an anomaly. The model is a PCA of 128 components, over-fitted to 1,000 records.
-Each of 200 resamples shuffles the shoes and deals them to training (1,000), calibration (n) and test (the rest,
-18,000).
+Each of 200 resamples shuffles the shoes and deals them to training (1,000), calibration (n) and test (18,000).
 The usual rule, the 95th percentile of training errors, holds no records out, so its model trains on the n records too.
 Rates are those among the test records; false discoveries those of Benjamini and Hochberg's procedure on 400 normal
 and 100 anomalous records.
 """
 
 import csv
-import tempfile
 from collections.abc import Callable
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -137,17 +135,18 @@ def summarise(n: int, rule: str, outcomes: list[Outcome]) -> Row:
     return Row(n, rule, rates.mean(), low, high, (rates > ALPHA).mean(), false.mean(), found.mean())
 
 
-def main(results: Path) -> None:
-    """Run the study and write table.csv into the folder `results`."""
+def run(scratch: Path) -> list[Path]:
+    """Run the study; returns the files to keep, which lie in the folder `scratch`."""
     torch.set_num_threads(1)
     generator = np.random.default_rng(0)
-    with tempfile.TemporaryDirectory() as scratch:
-        parts = idx.read(DATA, Options(), Path(scratch)).parts
-        records = np.concatenate([part.records for part in parts])
+    parts = idx.read(DATA, Options(), scratch).parts
+    records = np.concatenate([part.records for part in parts])
     is_normal = np.isin(np.concatenate([part.labels for part in parts]), SHOES)
     judged = [judge(draw(records[is_normal], records[~is_normal], generator)) for _ in range(RESAMPLES)]
     rows = [summarise(*key, [of[key] for of in judged]) for key in judged[0]]
-    with (results / "table.csv").open("w", newline="", encoding="utf-8") as stream:
+    table = scratch / "table.csv"
+    with table.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow([field.name for field in fields(Row)])
         writer.writerows([row.n, row.rule, *(f"{value:.4g}" for value in astuple(row)[2:])] for row in rows)
+    return [table]
