@@ -1,9 +1,9 @@
 """Stage `compare`: every variant's evaluation and export to one answer: which model, how good, fit for service or not.
 
-In:   artifacts/{train,seeds,threshold,evaluate,export}/ of all variants, artifacts/baseline/ of all baselines,
-      artifacts/prepare/ without its arrays
-Out:  artifacts/compare/ — leaderboard.json, leaderboard.csv, gates.json, report.html, pareto.svg, losses/V.csv,
-      pairs.csv, baselines.csv, pareto.csv, rules.csv, seeds.csv
+In:   artifacts/{train,seeds,threshold,evaluate,export,compress}/ of all variants, artifacts/baseline/ of all
+      baselines, artifacts/prepare/ without its arrays
+Out:  artifacts/compare/ — leaderboard.json, leaderboard.csv, gates.json, report.html, losses/V.csv, pairs.csv,
+      baselines.csv, rules.csv, seeds.csv, pareto.csv and pareto.svg, compression.csv and compression.svg
 Run:  python -m components.compare
       python -m components.compare --diff REV    prints what changed against another commit
 
@@ -17,6 +17,7 @@ from typing import Any
 
 from components.params import load_globals, load_section, read_params
 from components.params.compare import Params
+from components.params.export import Publish
 from components.runtime.errors import UserError, run_main
 from components.runtime.outputs import ARTIFACTS, complete_dir, write_json
 from components.runtime.process import die_with_parent, set_threads
@@ -28,10 +29,11 @@ def compare(
     artifacts: Path = ARTIFACTS,
     seed: int = 0,
     baselines: Sequence[str] = (),
+    publish: Publish = "float32",
 ) -> dict[str, Any]:
     """Rank, judge and report all variants beside the baselines; returns the content of leaderboard.json.
 
-    `seed` draws resamples.
+    `seed` draws resamples; `publish` is what of the winner is to be registered.
 
     Raises:
         UserError: a result is missing or left over, or the rule or a gate needs labels that the data lacks.
@@ -41,25 +43,26 @@ def compare(
     from components.comparing.gates import judge
     from components.comparing.leaderboard import RULES, leaderboard, rank, write_csv
     from components.data.splits import load_manifest
-    from components.reporting.comparison_plots import pareto
+    from components.reporting.comparison_plots import compression, pareto
     from components.reporting.data_card import load_card
     from components.reporting.plots import save
     from components.reporting.report import render
 
     ranked = rank(load_candidates(variants, artifacts), params.winner)
     manifest = load_manifest(artifacts / "prepare")
-    gates = {candidate.name: judge(candidate, params.gates) for candidate in ranked}
+    gates = {candidate.name: judge(candidate, params.gates, publish) for candidate in ranked}
     comparison = compare_candidates(ranked, baselines, params.winner, artifacts, seed)
-    board = leaderboard(ranked, params.winner, gates, comparison.baselines)
+    board = leaderboard(ranked, params.winner, gates, comparison.baselines, publish)
     with complete_dir(artifacts / "compare") as folder:
         write_json(folder / "leaderboard.json", board)
         write_csv(folder / "leaderboard.csv", board)
         write_json(folder / "gates.json", {n: {k: gate.to_json() for k, gate in of.items()} for n, of in gates.items()})
         write(comparison, artifacts / "train", folder)
         save(pareto(comparison.points), folder / "pareto.svg")
+        save(compression(comparison.scorers), folder / "compression.svg")
         card = load_card(manifest, artifacts / "prepare")
         rule = RULES[params.winner].text
-        page = render(board, rule, gates, ranked, manifest, card, comparison, folder / "pareto.svg")
+        page = render(board, rule, gates, ranked, manifest, card, comparison, folder)
         (folder / "report.html").write_text(page, encoding="utf-8")
     return board
 
@@ -85,7 +88,8 @@ def _compare_all() -> None:
     from components.reporting.terminal import print_leaderboard
 
     names, baselines = (list(raw.get(key) or {}) for key in ("variants", "baselines"))
-    board = compare(names, params, seed=numbers.seed, baselines=baselines)
+    publish = load_section("export", raw).publish
+    board = compare(names, params, seed=numbers.seed, baselines=baselines, publish=publish)
     print_leaderboard(board, RULES[params.winner].text, str(ARTIFACTS / "compare" / "report.html"))
 
 

@@ -36,9 +36,8 @@ def export(variant: str, params: Params, threads: int, artifacts: Path = ARTIFAC
     """
     from components.data.splits import load_manifest
     from components.exporting import onnx_files, parity, torchscript_files
-    from components.exporting.array_intake import ArrayIntake
-    from components.exporting.card import write_card
-    from components.exporting.table_intake import TableIntake
+    from components.exporting.card import Subject, proof, write_card
+    from components.exporting.intakes import make_intake
     from components.scoring.conformal import Calibration
     from components.scoring.detector import load_detector
     from components.training.weights import load_config, load_model
@@ -49,9 +48,7 @@ def export(variant: str, params: Params, threads: int, artifacts: Path = ARTIFAC
     metrics = read_json(artifacts / "evaluate" / variant / "metrics.json", f"evaluate@{variant}")
     _require_signal(calibration, variant)
 
-    way_in = TableIntake if manifest.kind == "table" else ArrayIntake
-    detector = load_detector(model, artifacts / "threshold" / variant)
-    intake = way_in(manifest, prepared, detector, calibration)
+    intake = make_intake(manifest, prepared, load_detector(model, artifacts / "threshold" / variant), calibration)
     # what a failed proof leaves behind must not be the export of earlier weights
     shutil.rmtree(out, ignore_errors=True)
     with complete_dir(out) as folder:
@@ -65,7 +62,8 @@ def export(variant: str, params: Params, threads: int, artifacts: Path = ARTIFAC
         report = parity.prove(reference, runners, torchscript, chunks, calibration)
         report["files"] = {path.name: _describe(path, params.opset) for path in sorted(folder.iterdir())}
         write_json(folder / "parity.json", report)
-        write_card(folder / "card.md", variant, config, manifest, intake, calibration, metrics, report)
+        described = (variant, config, manifest, intake, calibration, metrics, report["files"], proof(report))
+        write_card(folder / "card.md", Subject(*described, made_by=f"export@{variant}"))
     return report
 
 

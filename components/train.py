@@ -43,7 +43,7 @@ def train(variant: str, seed: int, log: Callable[["Epoch"], None], out: Path = A
     from components.training.fitting import fit, fit_closed_form
     from components.training.initial import build
     from components.training.planning import plan
-    from components.training.weights import CONFIG, MODEL, PCA_TWIN, pca_blueprint, save_weights
+    from components.training.weights import CONFIG, MODEL, PCA_TWIN, count, pca_blueprint, save_weights
 
     planned = plan(variant)
     fitted = fit(variant, planned, seed, log)
@@ -58,7 +58,7 @@ def train(variant: str, seed: int, log: Callable[["Epoch"], None], out: Path = A
     loss = report["validation_mse"] or 0.0
     history = fitted.history or [{"epoch": 0.0, "learning_rate": 0.0, "gradient_norm": 0.0, "validation_loss": loss}]
     findings = diagnose_training(network, scale, history, report, config)
-    config["parameters"] = sum(tensor.numel() for tensor in network.state_dict().values())
+    config["parameters"] = count(network)
     config["epochs_run"] = len(history)
     with complete_dir(out / variant) as folder:
         save_weights(network, folder / MODEL)

@@ -117,6 +117,7 @@ def fabricate(artifacts: Path, numbers: dict[str, dict[str, Any]], text: str = "
         _write(artifacts / "train" / name / "diagnosis.json", [])
         _write(artifacts / "evaluate" / name / "diagnosis.json", diagnosis)
         _write(artifacts / "export" / name / "parity.json", parity)
+        _write(artifacts / "compress" / name / "compression.json", {})
         _write(artifacts / "seeds" / name / "seeds.json", [{"seed": 7, "validation_mse": of["validation_mse"]}])
         _write_records(artifacts, name, of)
         plots = artifacts / "evaluate" / name / "plots"

@@ -12,6 +12,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 from ruamel.yaml import YAML
 
+from components.params import read_params
 from components.publishing import results
 
 NAME = "hourglass"
@@ -60,7 +61,7 @@ def write_scorer(size: int, path: Path = SCORER, scale: int = 16) -> Path:
 def win(size: int, **board: object) -> None:
     """Let the winner have a scorer of this quality, and the leaderboard say what is given."""
     write_scorer(size)
-    rewrite(BOARD, winner=WINNER, **{"eligible": True, "reasons": [], **board})
+    rewrite(BOARD, winner=WINNER, export=str(SCORER.parent), **{"eligible": True, "reasons": [], **board})
     relock()
 
 
@@ -72,9 +73,11 @@ def rewrite(path: Path, **values: object) -> None:
 
 
 def relock() -> None:
-    """Bring dvc.lock in line with changed files, as `dvc commit` would."""
-    lock = YAML(typ="safe").load(Path("dvc.lock").read_text())
+    """Bring dvc.lock in line with changed files and params, as `dvc commit` would."""
+    lock, params = YAML(typ="safe").load(Path("dvc.lock").read_text()), read_params()
     for stage in lock["stages"].values():
+        known = stage.get("params", {}).get("params.yaml", {})
+        known.update({key: results._look_up(params, key) for key in known})
         for entry in (*stage.get("deps", ()), *stage["outs"]):
             entry["md5"] = results._md5(Path(entry["path"]))
     with Path("dvc.lock").open("w") as stream:

@@ -22,6 +22,7 @@ from sklearn.metrics import roc_auc_score
 from components.data.splits import load_anomalous, load_manifest
 from components.export import export
 from components.params.export import Params
+from components.publishing.chosen import Chosen
 from components.publishing.listing import digest_records, digest_split, list_records, was_fitted
 from components.publishing.match import Incomparable, Match, auroc_difference, play
 from components.publishing.version import write_model
@@ -36,7 +37,7 @@ def champion(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     """A version of middling quality; the checkout it comes from is the working directory."""
     monkeypatch.chdir(checkout)
     write_scorer(12)
-    write_model(tmp_path / "champion", WINNER)
+    write_model(tmp_path / "champion", Chosen(WINNER))
     return tmp_path / "champion"
 
 
@@ -150,7 +151,7 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         make_artifacts(Path("artifacts"), model)
         export("v", Params(), threads=1, artifacts=Path("artifacts"))
         if model == "pca":
-            write_model(tmp_path / "champion", "v")
+            write_model(tmp_path / "champion", Chosen("v"))
             shutil.rmtree("artifacts")
     return tmp_path / "champion"
 

@@ -193,6 +193,7 @@ def test_equal_inputs_give_equal_bytes_in_any_order_of_variants(artifacts: Path)
     assert written[0] == written[1]
     tables = {
         "baselines.csv",
+        "compression.csv",
         "leaderboard.csv",
         "pairs.csv",
         "pareto.csv",
@@ -200,7 +201,8 @@ def test_equal_inputs_give_equal_bytes_in_any_order_of_variants(artifacts: Path)
         "seeds.csv",
         *(f"losses/{v}.csv" for v in numbers),
     }
-    assert set(written[0]) == {*tables, "leaderboard.json", "gates.json", "report.html", "pareto.svg"}
+    figures = {"pareto.svg", "compression.svg"}
+    assert set(written[0]) == {*tables, *figures, "leaderboard.json", "gates.json", "report.html"}
 
 
 def test_the_stage_on_real_results(checkout: Path) -> None:

@@ -89,7 +89,7 @@ def test_the_walk_notices_a_module_that_is_not_listed() -> None:
 
 
 def test_stages_that_need_the_libraries_list_the_lock() -> None:
-    for stage in ("prepare", "train", "analyse", "export"):
+    for stage in ("prepare", "train", "analyse", "export", "compress"):
         assert "requirements.lock" in body(stage)["deps"]
 
 
@@ -110,7 +110,7 @@ def test_params_yaml_holds_every_section_and_reads_as_valid() -> None:
 
 
 def test_only_what_computes_on_a_gpu_asks_the_flow_for_one() -> None:
-    assert [stage for stage in GRAPH if body(stage).get("meta") == {"gpu": True}] == ["train", "seeds"]
+    assert [stage for stage in GRAPH if body(stage).get("meta") == {"gpu": True}] == ["train", "seeds", "compress"]
 
 
 def test_there_is_one_chain_per_variant_and_one_stage_per_baseline() -> None:

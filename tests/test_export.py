@@ -72,7 +72,7 @@ def make_artifacts(
     save_weights(network.eval(), artifacts / "train/v/model.safetensors")
     item = {"shape": shape, "unit_range": kind == "image", "groups": []}
     config = {"model": model, "params": sizes, "base": base, "base_params": blueprint.base_params, "item": item}
-    write_json(artifacts / "train/v/config.json", {**config, "loss": loss, "data_digest": "0" * 64})
+    write_json(artifacts / "train/v/config.json", {**config, "loss": loss, "seed": 5, "data_digest": "0" * 64})
     scores = score_records(network, scale, draw(kind, shape, 40, seed=3))
     Calibration.fit(scores, 0.1).save(artifacts / "threshold/v")
     by_squared_error(network).save(artifacts / "threshold/v")

@@ -20,15 +20,15 @@ from hypothesis.extra.numpy import arrays
 from sklearn.metrics import roc_auc_score
 
 from components.compare import compare
-from components.comparing.areas import place
 from components.comparing.candidates import Candidate, load_candidates
 from components.comparing.pairs import area_differences, compare_pairs, holm, mean_differences
 from components.comparing.pareto import frontier
-from components.comparing.records import Records, Scored, load_records
+from components.comparing.records import Records, load_records
 from components.comparing.seeds import load_luck
 from components.comparing.sensitivity import Outcome, outcomes
 from components.params.compare import Params
 from components.runtime.errors import UserError
+from components.scoring.areas import Scored, place
 from components.scoring.metrics import ranking
 
 NONE = Scored(np.zeros(0, bool), np.zeros((0, 2)))

@@ -44,6 +44,7 @@ from components.params import drift
 from components.params.register import Params
 from components.publishing import key
 from components.publishing.results import load_results
+from components.publishing.version import shortened
 from components.register import Outcome, publish, push_data, rollback, summary
 from components.runtime.errors import UserError
 
@@ -112,7 +113,7 @@ def test_the_first_version_leads_and_carries_what_rebuilds_it(published: Publish
     assert reference == {f"model/reference/{name}" for name in names}
     version = client().get_model_version(NAME, "1")
     assert version.tags["hourglass.dirty"] == "false"
-    assert version.description == SCORER.with_name("card.md").read_text()[:5000]
+    assert version.description == shortened(SCORER.with_name("card.md").read_text(), 5000)
 
 
 def test_the_champion_loads_by_its_alias(published: Published, monkeypatch: pytest.MonkeyPatch) -> None:

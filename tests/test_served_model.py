@@ -16,6 +16,7 @@ import pytest
 from publications import MLFLOWS_OWN, SCORER, WINNER
 from serving import ask, serving
 
+from components.publishing.chosen import Chosen
 from components.publishing.version import write_model
 from components.scoring.conformal import Calibration
 
@@ -31,7 +32,7 @@ def saved(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name in ("artifacts", "dvc.lock", "params.yaml", "requirements.lock"):
             Path(name).symlink_to(finished / name)
         patch.setattr(subprocess, "Popen", _Forbidden)
-        write_model(folder / "model", WINNER)
+        write_model(folder / "model", Chosen(WINNER))
     return folder / "model"
 
 

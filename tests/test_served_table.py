@@ -23,6 +23,7 @@ from components.data.splits import load_manifest
 from components.export import export
 from components.params.export import Params
 from components.preparing.cells import canonical, tidy
+from components.publishing.chosen import Chosen
 from components.publishing.runs import _schema
 from components.publishing.version import write_model
 from components.scoring.conformal import Calibration, allowed
@@ -46,7 +47,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
         export("v", Params(), threads=1, artifacts=Path("artifacts"))
         for name in ("dvc.lock", "params.yaml", "requirements.lock"):
             Path(name).write_text("")
-        write_model(root / "model", "v")
+        write_model(root / "model", Chosen("v"))
     return root / "model"
 
 

@@ -103,7 +103,11 @@ def test_another_promise_trains_nothing_anew(
     in_directory(checkout)
     assert stale() == set()
     edit_params(checkout, threshold=change)
-    chains = {f"{stage}@{variant}" for stage in ("threshold", "evaluate", "export") for variant in ("pca", "vanilla")}
+    chains = {
+        f"{stage}@{variant}"
+        for stage in ("threshold", "evaluate", "export", "compress")
+        for variant in ("pca", "vanilla")
+    }
     # a baseline is calibrated where it is fitted
     assert {name for name in stale() if not name.startswith("baseline@")} == {*chains, "compare"}
 

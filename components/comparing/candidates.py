@@ -9,7 +9,7 @@ from typing import Any
 from components.runtime.errors import UserError
 from components.runtime.outputs import read_json
 
-FOLDERS = ("train", "seeds", "threshold", "evaluate", "export")
+FOLDERS = ("train", "seeds", "threshold", "evaluate", "export", "compress")
 """Stages that leave one folder per variant; compare depends on each as a whole."""
 
 
@@ -24,6 +24,8 @@ class Candidate:
     diagnosis: list[dict[str, Any]]
     """What train and evaluate found, in this order."""
     parity: dict[str, Any]
+    compression: dict[str, Any]
+    """Method, then what became of it; empty where nothing was compressed."""
     figures: tuple[Path, ...]
     """SVG files of the evaluation, by name."""
 
@@ -57,6 +59,7 @@ def _load(name: str, artifacts: Path) -> Candidate:
         metrics=read_json(evaluated / "metrics.json", f"evaluate@{name}"),
         diagnosis=[*found[0], *found[1]],
         parity=read_json(artifacts / "export" / name / "parity.json", f"export@{name}"),
+        compression=read_json(artifacts / "compress" / name / "compression.json", f"compress@{name}"),
         threshold=read_json(artifacts / "threshold" / name / "threshold.json", f"threshold@{name}"),
         config=read_json(artifacts / "train" / name / "config.json", f"train@{name}"),
         figures=tuple(sorted((evaluated / "plots").glob("*.svg"))),

@@ -10,6 +10,7 @@ from typing import Any
 
 from components.comparing.baselines import Baseline, load_baselines
 from components.comparing.candidates import Candidate
+from components.comparing.compression import Scorer, scorers
 from components.comparing.pairs import Pair, compare_pairs
 from components.comparing.pareto import Point, points
 from components.comparing.records import load_records
@@ -26,6 +27,7 @@ class Comparison:
     outcomes: list[Outcome]
     """The declared rule first."""
     luck: Luck
+    scorers: list[Scorer]
     baselines: list[Baseline]
     """The largest area first."""
 
@@ -41,6 +43,11 @@ class Comparison:
     def dissenting(self) -> list[Outcome]:
         """Rules that would choose another than the declared one does."""
         return [outcome for outcome in self.outcomes if outcome.winner.variant != self.outcomes[0].winner.variant]
+
+    @property
+    def compressed(self) -> bool:
+        """Whether there is any other scorer than the exported ones."""
+        return len(self.scorers) > len(self.points)
 
     @property
     def measures(self) -> list[str]:
@@ -77,17 +84,19 @@ def compare_candidates(
         points=points(ranked),
         outcomes=outcomes(ranked, records, rule, seed),
         luck=load_luck(ranked, artifacts),
+        scorers=scorers(ranked),
         baselines=load_baselines(baselines, ranked[0], artifacts),
     )
 
 
 def write(comparison: Comparison, trained: Path, folder: Path) -> None:
-    """The comparison as tables: pairs, baselines, pareto, rules, seeds, and each variant's losses from `trained`."""
+    """The comparison as tables, one for each of its parts, and each variant's losses from `trained`."""
     _write_csv(folder / "pairs.csv", Pair, comparison.pairs)
     against = [baseline.against for baseline in comparison.baselines if baseline.against]
     _write_csv(folder / "baselines.csv", Pair, against)
     _write_csv(folder / "pareto.csv", Point, comparison.points)
     _write_csv(folder / "rules.csv", Standing, [one for outcome in comparison.outcomes for one in outcome.standings])
+    _write_csv(folder / "compression.csv", Scorer, comparison.scorers)
     _write_csv(folder / "seeds.csv", SeedRun, comparison.luck.runs)
     (folder / "losses").mkdir()
     for point in comparison.points:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from components.comparing.candidates import Candidate
-from components.comparing.wording import interval, number, percent, promised, ratio
+from components.comparing.wording import interval, number, percent, promised, ratio, signed
 from components.params.compare import Gates
+from components.params.export import FLOAT32
 from components.runtime.errors import UserError
 
 SIGNIFICANT = 0.05
@@ -29,11 +30,12 @@ class Gate:
         return dataclasses.asdict(self)
 
 
-def judge(candidate: Candidate, params: Gates) -> dict[str, Gate]:
-    """Every gate of one candidate.
+def judge(candidate: Candidate, params: Gates, publish: str = FLOAT32) -> dict[str, Gate]:
+    """Every gate of one candidate, of which `publish` is to be registered.
 
     Raises:
-        UserError: a gate that params.yaml asks for cannot be measured on this data.
+        UserError: a gate that params.yaml asks for cannot be measured on this data, or what is to be registered was
+            not made.
     """
     gates = {
         "beats_pca": _beats_pca(candidate),
@@ -42,6 +44,8 @@ def judge(candidate: Candidate, params: Gates) -> dict[str, Gate]:
     }
     if params.min_auroc is not None:
         gates["min_auroc"] = _min_auroc(candidate.metrics, params.min_auroc)
+    if publish != FLOAT32:
+        gates["compression"] = _compression(candidate, publish)
     return gates
 
 
@@ -94,6 +98,24 @@ def _export_parity(parity: dict[str, Any]) -> Gate:
     return Gate(
         "fail", flips, 0, f"the exported scorer differs from the model, scores by up to {largest:.1g} {checked}"
     )
+
+
+def _compression(candidate: Candidate, method: str) -> Gate:
+    try:
+        row = candidate.compression[method]
+    except KeyError:
+        what = f"is '{method}', which was not made of '{candidate.name}'"
+        raise UserError("export.publish", what, f"add {method} to compress.methods, or publish {FLOAT32}") from None
+    if "not_applicable" in row:
+        return Gate("fail", 0, 1, f"there is no {method} of {candidate.name}: {row['not_applicable']}")
+    faults, error, pca = list(row["faults"]), row["mse"], candidate.metrics["pca_mse"]
+    if error >= pca and candidate.metrics["mse"] < pca:
+        faults.append(f"its squared error is {number(error)}, no longer below PCA's {number(pca)}")
+    if faults:
+        return Gate("fail", row["rank_correlation"], 1, f"{method} is not to be published: {'; '.join(faults)}")
+    area = "" if row["auroc_loss"] is None else f"AUROC {signed(-row['auroc_loss'])} and "
+    text = f"{method} has {percent(row['size_ratio'])} of the size, with {area}a rank correlation of scores of"
+    return Gate("pass", row["rank_correlation"], 1, f"{text} {ratio(row['rank_correlation'])}, within its limits")
 
 
 def _min_auroc(metrics: dict[str, Any], smallest: float) -> Gate:

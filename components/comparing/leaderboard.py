@@ -9,6 +9,7 @@ from typing import Any
 from components.comparing.baselines import Baseline, in_words
 from components.comparing.candidates import Candidate
 from components.comparing.gates import Gate, promotion
+from components.params.export import FLOAT32
 from components.runtime.errors import UserError
 
 
@@ -78,7 +79,11 @@ def rank(candidates: Sequence[Candidate], rule_name: str) -> list[Candidate]:
 
 
 def leaderboard(
-    ranked: Sequence[Candidate], rule_name: str, gates: dict[str, dict[str, Gate]], baselines: Sequence[Baseline]
+    ranked: Sequence[Candidate],
+    rule_name: str,
+    gates: dict[str, dict[str, Gate]],
+    baselines: Sequence[Baseline],
+    publish: str = FLOAT32,
 ) -> dict[str, Any]:
     """The content of leaderboard.json; rows are keyed by variant, so that `dvc metrics show` flattens them.
 
@@ -90,7 +95,7 @@ def leaderboard(
         "winner": winner,
         "rule": rule_name,
         "candidates": len(ranked),
-        "export": f"artifacts/export/{winner}",
+        "export": f"artifacts/export/{winner}" if publish == FLOAT32 else f"artifacts/compress/{winner}/{publish}",
         "eligible": eligible,
         "reasons": reasons,
         "rows": {candidate.name: _row(candidate, place) for place, candidate in enumerate(ranked, start=1)},

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from components.comparing.areas import place
-from components.comparing.records import Records, Scored
+from components.comparing.records import Records
+from components.scoring.areas import Scored, place
 from components.scoring.metrics import CONFIDENCE, interval, resampled_sums
 
 LEVEL = 1 - CONFIDENCE

@@ -10,24 +10,10 @@ import numpy as np
 
 from components.comparing.candidates import Candidate
 from components.runtime.errors import UserError
+from components.scoring.areas import Scored
 
 Table = dict[str, tuple[str, ...]]
 """A CSV file by columns, as text."""
-
-
-@dataclass(frozen=True)
-class Scored:
-    """Records of one split and their scores by each candidate."""
-
-    anomalous: np.ndarray
-    """(record,) bool."""
-    scores: np.ndarray
-    """(record, candidate), higher is stranger."""
-
-    @property
-    def rankable(self) -> bool:
-        """Whether there are enough records of both kinds for an area under the curve and its spread."""
-        return min(self.anomalous.sum(), (~self.anomalous).sum()) >= 2
 
 
 @dataclass(frozen=True)

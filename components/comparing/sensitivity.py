@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from components.comparing.areas import place
 from components.comparing.candidates import Candidate
 from components.comparing.leaderboard import RULES, Rule, simplicity
-from components.comparing.records import Records, Scored
+from components.comparing.records import Records
+from components.scoring.areas import Scored, place
 from components.scoring.metrics import interval, resampled_sums
 
 RESAMPLES = 1000

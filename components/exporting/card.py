@@ -1,6 +1,7 @@
 """The model card: what an exported scorer is, how well it does, what it promises and what it does not."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,39 +23,76 @@ METRICS: tuple[tuple[str, str, str, str], ...] = (
 """Key in metrics.json, its words, and the keys of its 95 % interval; rows whose key is absent are left out."""
 
 
-def write_card(
-    path: Path,
-    variant: str,
-    config: Mapping[str, Any],
-    manifest: Manifest,
-    intake: Intake,
-    calibration: Calibration,
-    metrics: Mapping[str, float],
-    parity: Mapping[str, Any],
-) -> None:
+@dataclass(frozen=True)
+class Subject:
+    """What a card is about: a scorer, the network in it, its data and what was measured of it."""
+
+    variant: str
+    config: Mapping[str, Any]
+    """artifacts/train/V/config.json."""
+    manifest: Manifest
+    intake: Intake
+    calibration: Calibration
+    metrics: Mapping[str, float]
+    """Named as in METRICS."""
+    files: Mapping[str, Mapping[str, Any]]
+    """File name, then its `bytes` and `sha256`."""
+    proof: str
+    """How it is known that the files do what the network does."""
+    made_by: str
+    """The stage that makes the files again."""
+    compression: str = ""
+    """Of a compressed scorer: how, and what it cost."""
+
+
+def write_card(path: Path, subject: Subject) -> None:
     """Write the card, a function of the artifacts alone: equal inputs give an equal card."""
-    latent_dim = config["params"]["latent_dim"]
+    latent_dim, manifest, intake = subject.config["params"]["latent_dim"], subject.manifest, subject.intake
     sections = [
-        f"# Model card: `{variant}`",
-        f"{_what(config, intake)} with a code of {latent_dim} for every {manifest.item.size} values. "
+        f"# Model card: `{subject.variant}`",
+        f"{_what(subject.config, intake)} with a code of {latent_dim} for every {manifest.item.size} values. "
         "It scores how strange a record is, and says whether that is strange enough for an alarm.",
-        "## Input and outputs",
-        _table(("name", "shape", "type", "meaning"), intake.interface(latent_dim)),
+        "## What it is for",
+        _purpose(manifest, intake),
+        *(("## Compression", subject.compression) if subject.compression else ()),
+        "## How well it does",
+        f"On {manifest.size('test')} test records, which no weight, epoch, threshold or choice was fitted to.",
+        _metrics(subject.metrics),
+        "## What the threshold promises",
+        _promise(subject.calibration, subject.metrics),
+        "## Limits",
+        _limits(manifest),
         "## How to use",
         _usage(intake),
         "## Data",
         _data(manifest),
-        "## How well it does",
-        f"On {manifest.size('test')} test records, which no weight, epoch, threshold or choice was fitted to.",
-        _metrics(metrics),
-        "## What the threshold promises",
-        _promise(calibration, metrics),
-        "## Limits",
-        _limits(manifest),
+        "## How to rebuild it",
+        _rebuild(subject),
         "## Files",
-        _files(parity, config, intake.remark),
+        _files(subject),
+        "## Input and outputs",  # last, because a table may have hundreds of columns
+        _table(("name", "shape", "type", "meaning"), intake.interface(latent_dim)),
     ]
     path.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
+
+
+def _purpose(manifest: Manifest, intake: Intake) -> str:
+    return (
+        f"For {intake.records} of the source {manifest.source['name']} as they come: to find those unlike its normal "
+        "records, rank them for people to look at, and raise alarms at a rate that is known beforehand.\n\n"
+        "Not for: records of another source or scaling, telling kinds of anomalies apart, naming causes, or decisions "
+        "about people without a person."
+    )
+
+
+def _rebuild(subject: Subject) -> str:
+    config = subject.config
+    return (
+        "A registered version carries its commit as a tag, and dvc.lock, params.yaml and requirements.lock in the "
+        "folder `provenance`. In that commit, with the data in DVC's cache or remote (`dvc pull`), `make setup` and "
+        f"`dvc repro {subject.made_by}` make these files again, to the byte on the same kind of machine.\n\n"
+        f"Seed: {config['seed']}. Data digest: `{config['data_digest']}`."
+    )
 
 
 def _what(config: Mapping[str, Any], intake: Intake) -> str:
@@ -102,8 +140,9 @@ def _promise(calibration: Calibration, metrics: Mapping[str, float]) -> str:
         f"n = {n}, m = {m}: an alarm is a score that fewer than {m} calibration scores reach, which is a score above "
         f"{calibration.threshold:.6g}).\n\n"
         f"The small print: for this one calibration set the rate stays below {calibration.upper_95:.4g} with 95 % "
-        f"confidence; on test it was {metrics['false_alarm_rate']:.4g}. The promise holds for records drawn like the "
-        "calibration records and for nothing else. It says nothing about how many anomalies are found.\n\n"
+        f"confidence; on test it was {metrics['false_alarm_rate']:.4g}. What it assumes: that new normal records are "
+        "exchangeable with the calibration records (of the same source, in any order, none fitted to), and that "
+        "the file is used as it is. It says nothing about records of another kind, or how many anomalies are found.\n\n"
         f"Another alpha needs no other file: an alarm is {_rule(calibration)}. The registered model does so when a "
         "request names `alpha`."
     )
@@ -131,16 +170,20 @@ def _limits(manifest: Manifest) -> str:
     )
 
 
-def _files(parity: Mapping[str, Any], config: Mapping[str, Any], remark: str) -> str:
-    rows = [(name, str(entry["bytes"]), f"`{entry['sha256']}`") for name, entry in sorted(parity["files"].items())]
-    proof = (
+def _files(subject: Subject) -> str:
+    rows = [(name, str(entry["bytes"]), f"`{entry['sha256']}`") for name, entry in sorted(subject.files.items())]
+    table = _table(("file", "bytes", "SHA-256"), rows)
+    return "\n\n".join(filter(None, (table, subject.proof, subject.intake.remark)))
+
+
+def proof(parity: Mapping[str, Any]) -> str:
+    """What parity.json says, in words."""
+    return (
         f"Each agrees with the trained network on all {parity['records']} test records, "
         f"{parity['records_in_all_batches']} of them in batches of {', '.join(map(str, parity['batches']))}; "
         "parity.json holds the differences and the rule. "
         "TorchScript is deprecated by its makers: prefer ONNX."
     )
-    table, digest = _table(("file", "bytes", "SHA-256"), rows), f"Data digest: `{config['data_digest']}`."
-    return "\n\n".join(filter(None, (table, proof, remark, digest)))
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

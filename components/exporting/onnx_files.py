@@ -10,12 +10,13 @@ from pathlib import Path
 import onnx
 import onnxruntime
 import torch
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from onnx import ModelProto
 from onnx.utils import Extractor
 from torch import Tensor
 
 from components.exporting.scorer import INPUT, OUTPUTS, Scorer
+from components.runtime.errors import UserError
 
 SCORER, ENCODER, RECONSTRUCTOR = "scorer.onnx", "encoder.onnx", "reconstructor.onnx"
 
@@ -86,10 +87,24 @@ def save_onnx(model: ModelProto, path: Path) -> None:
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
-    """A session on the CPU; the number of threads is given because sums depend on it."""
+def load_onnx(path: Path, made_by: str) -> ModelProto:
+    """Read a file of an earlier stage.
+
+    Raises:
+        UserError: it is missing or damaged; names the stage that makes it.
+    """
+    try:
+        return onnx.load(path)
+    except FileNotFoundError:
+        raise UserError(str(path), "is missing", f"run `dvc repro {made_by}` first") from None
+    except DecodeError:
+        raise UserError(str(path), "is no ONNX file", f"run `dvc repro -f -s {made_by}` to make it again") from None
+
+
+def open_session(graph: Path | bytes, threads: int) -> onnxruntime.InferenceSession:
+    """A session on the CPU, of a file or its content; the number of threads is given because sums depend on it."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.use_deterministic_compute = True
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from google.protobuf.message import DecodeError
 from onnx import ModelProto, compose, helper, numpy_helper
 
 from components.data.columns import CONTRIBUTION, FEATURES, PREPROCESS
@@ -18,7 +17,7 @@ from components.data.rows import read_rows
 from components.data.scaling import Scale
 from components.data.splits import Manifest, load_records
 from components.exporting.intake import Chunk, Row
-from components.exporting.onnx_files import cut, export_onnx
+from components.exporting.onnx_files import cut, export_onnx, load_onnx
 from components.exporting.scorer import CONTRIBUTIONS, INPUT, TableScorer
 from components.runtime.errors import UserError
 from components.scoring.conformal import Calibration
@@ -99,22 +98,12 @@ class TableIntake:
         return "\n".join(["records = {  # yours go here", *lines, "}"])
 
     def _front(self, opset: int) -> ModelProto:
-        path = self.prepared / PREPROCESS
-        front = _load(path)
+        front = load_onnx(self.prepared / PREPROCESS, "prepare")
         found = {entry.domain: entry.version for entry in front.opset_import}[""]
         if found != opset:
             fix = f"set export.opset to {found}"
             raise UserError("export.opset", f"is {opset}, and {PREPROCESS} is written for {found}", fix)
         return front
-
-
-def _load(path: Path) -> ModelProto:
-    try:
-        return onnx.load(path)
-    except FileNotFoundError:
-        raise UserError(str(path), "is missing", "run `dvc repro prepare` first") from None
-    except DecodeError:
-        raise UserError(str(path), "is no ONNX file", "run `dvc repro -f -s prepare` to make it again") from None
 
 
 def _with_named_contributions(core: ModelProto, names: tuple[str, ...]) -> ModelProto:
@@ -134,5 +123,8 @@ def _join(front: ModelProto, core: ModelProto) -> ModelProto:
     core = compose.add_prefix(core, _CORE, rename_inputs=True, rename_outputs=False)
     front.ir_version = core.ir_version = max(front.ir_version, core.ir_version)
     whole = compose.merge_models(front, core, [(FEATURES, f"{_CORE}{INPUT}")], outputs=outputs)
-    whole.opset_import.sort(key=lambda entry: entry.domain)  # merged as a set, in an order that differs between runs
+    # merged with repetitions, in an order that differs between runs
+    versions = sorted({entry.domain: entry.version for entry in whole.opset_import}.items())
+    del whole.opset_import[:]
+    whole.opset_import.extend(helper.make_opsetid(*entry) for entry in versions)
     return whole

@@ -12,8 +12,8 @@ import numpy as np
 from components.data.columns import FALSE_WORDS, MISSING, TRUE_WORDS, Column
 from components.data.rows import read_rows
 from components.data.splits import Manifest, load_records
+from components.publishing.chosen import Chosen
 from components.publishing.runs import copy_file
-from components.runtime.outputs import ARTIFACTS
 from components.scoring.conformal import Calibration
 
 if TYPE_CHECKING:
@@ -40,10 +40,10 @@ class Package:
     example: "np.ndarray | pd.DataFrame"
 
 
-def make_package(variant: str, manifest: Manifest, folder: Path) -> Package:
-    """Gather the parts of the model around a variant's scorer.onnx in `folder`."""
-    scorer, calibration = folder / "scorer.onnx", Calibration.load(ARTIFACTS / "threshold" / variant)
-    copy_file(ARTIFACTS / "export" / variant / scorer.name, scorer)
+def make_package(chosen: Chosen, manifest: Manifest, folder: Path) -> Package:
+    """Gather the parts of the model around a scorer.onnx in `folder`."""
+    scorer, calibration = folder / "scorer.onnx", Calibration.load(chosen.threshold)
+    copy_file(chosen.scorer, scorer)
     np.save(folder / LEVELS, calibration.alarm_levels(), allow_pickle=False)
     return (_table if manifest.kind == "table" else _array)(scorer, manifest, calibration.alpha)
 

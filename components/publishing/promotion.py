@@ -17,7 +17,7 @@ from components.publishing.match import Incomparable, Match, play
 from components.publishing.results import Results
 from components.publishing.store import TAG, Store
 from components.runtime.errors import UserError
-from components.runtime.outputs import ARTIFACTS, WORK
+from components.runtime.outputs import WORK
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -107,7 +107,6 @@ def _play(store: Store, results: Results, champion: str, rules: Rules) -> Match:
     import mlflow
 
     uri = store.client.get_model_version_download_uri(store.name, champion)
-    scorer = ARTIFACTS / "export" / results.winner / "scorer.onnx"
     with tempfile.TemporaryDirectory(prefix="champion-", dir=WORK / "tmp") as folder:
         try:
             path = mlflow.artifacts.download_artifacts(uri, dst_path=folder, tracking_uri=store.client.tracking_uri)
@@ -115,7 +114,7 @@ def _play(store: Store, results: Results, champion: str, rules: Rules) -> Match:
             # away for now or gone for good look the same from here, so nothing is decided
             what = f"the files of version {champion}, the champion, cannot be read ({error})"
             raise UserError("register", what, "restore them or move the alias in MLflow, then run again") from None
-        return play(Path(path), scorer, rules.metric, rules.resamples, _SEED)
+        return play(Path(path), results.chosen.scorer, rules.metric, rules.resamples, _SEED)
 
 
 def _recall(version: "ModelVersion", question: str) -> Promotion | None:

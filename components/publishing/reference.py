@@ -11,8 +11,9 @@ import numpy as np
 
 from components.data.batches import batch_of
 from components.data.splits import PREPARED, load_manifest, load_records
+from components.publishing.chosen import Chosen
 from components.publishing.runs import copy_file
-from components.runtime.outputs import ARTIFACTS, read_json, write_json
+from components.runtime.outputs import read_json, write_json
 
 REFERENCE = "reference"
 """Folder of a version, beside the model: threshold.json, calibration_scores.npy, missing.json and, except of a table,
@@ -21,13 +22,13 @@ MOST_CODES = 2000
 _CHUNK = 1024
 
 
-def write_reference(folder: Path, variant: str) -> None:
-    """Gather the reference of a variant from artifacts/."""
+def write_reference(folder: Path, chosen: Chosen) -> None:
+    """Gather the reference of a scorer from artifacts/."""
     for name in ("threshold.json", "calibration_scores.npy"):
-        copy_file(ARTIFACTS / "threshold" / variant / name, folder / name)
+        copy_file(chosen.threshold / name, folder / name)
     write_json(folder / "missing.json", read_json(PREPARED / "validation.json", "prepare")["missing"])
     if not load_manifest().columns:
-        np.save(folder / "codes.npy", _codes(ARTIFACTS / "export" / variant / "scorer.onnx"), allow_pickle=False)
+        np.save(folder / "codes.npy", _codes(chosen.scorer), allow_pickle=False)
 
 
 def _codes(scorer: Path) -> np.ndarray:

@@ -16,11 +16,12 @@ from ruamel.yaml import YAML, YAMLError
 
 from components.data.splits import Manifest, load_manifest
 from components.params import load_section, read_params
+from components.publishing.chosen import Chosen
 from components.publishing.key import LOCK, CodeState, code_state
 from components.runtime.errors import UserError
 from components.runtime.outputs import ARTIFACTS, read_json
 
-CHAIN = ("train", "threshold", "evaluate", "export")
+CHAIN = ("train", "threshold", "evaluate", "export", "compress")
 # data is not hashed again: it may be large, and a stage that read other data than dvc.lock names left other results
 _IGNORED = {"__pycache__", ".gitkeep"}  # as in .dvcignore
 _UNCHECKED = (str(ARTIFACTS / "ingest"), str(ARTIFACTS / "prepare"))
@@ -40,11 +41,22 @@ class Results:
     code: CodeState
     analysed: tuple[str, ...]
     """The variants with results of `analyse`."""
+    publish: str
+    """Which of the winner's scorers is registered."""
 
     @property
     def winner(self) -> str:
         """The variant that compare chose."""
         return self.leaderboard["winner"]
+
+    @property
+    def chosen(self) -> Chosen:
+        """What of the winner is registered."""
+        return Chosen(self.winner, self.publish)
+
+    def version_key(self) -> str:
+        """Content hash of the winner's chain of results, and of which of its scorers is registered."""
+        return hashlib.sha256(f"{self.variant_key(self.winner)} {self.publish}".encode()).hexdigest()
 
     def variant_key(self, variant: str) -> str:
         """Content hash of one variant's chain of results."""
@@ -67,7 +79,8 @@ def load_results() -> Results:
     """Read the checkout's results.
 
     Raises:
-        UserError: results are missing, or differ from what dvc.lock says of them.
+        UserError: results are missing, or differ from what dvc.lock says of them, or the compressed scorer that is to
+            be registered does not hold its limits.
     """
     params = read_params()
     variants = tuple(params["variants"])
@@ -76,17 +89,28 @@ def load_results() -> Results:
     chains = [f"{stage}@{variant}" for variant in variants for stage in CHAIN]
     beside = [f"baseline@{name}" for name in params["baselines"]] + [f"analyse@{variant}" for variant in analysed]
     _check(stages, [*chains, *beside, "compare"], params)
+    leaderboard = read_json(ARTIFACTS / "compare/leaderboard.json", "compare")
+    _refuse_broken_limits(leaderboard["winner"])
     config = read_json(ARTIFACTS / "train" / variants[0] / "config.json", f"train@{variants[0]}")
     return Results(
         stages,
         hashlib.sha256(LOCK.read_bytes()).hexdigest(),
         variants,
-        read_json(ARTIFACTS / "compare/leaderboard.json", "compare"),
+        leaderboard,
         load_manifest(),
         config["data_digest"],
         code_state(),
         analysed,
+        load_section("export", params).publish,
     )
+
+
+def _refuse_broken_limits(winner: str) -> None:
+    # other gates keep a version from leading; a file that is not what was asked for is not even registered
+    gate = read_json(ARTIFACTS / "compare/gates.json", "compare").get(winner, {}).get("compression")
+    if gate and gate["verdict"] == "fail":
+        fix = "publish float32 or another method, or change the limits in compress.methods"
+        raise UserError("export.publish", gate["text"], fix)
 
 
 def _read_lock() -> dict[str, Any]:

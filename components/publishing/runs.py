@@ -67,6 +67,7 @@ def publish_variant(store: Store, results: Results, variant: str, parent: str) -
         folders = {stage: ARTIFACTS / stage / variant for stage in CHAIN}
         _log_params(store, run, _flat(read_json(folders["train"] / "config.json", f"train@{variant}")))
         _log_metrics(store, run, read_json(folders["evaluate"] / "metrics.json", f"evaluate@{variant}"))
+        _log_metrics(store, run, _compression(folders["compress"]))
         _log_history(store, run, folders["train"] / "history.csv")
         _log_speed(store, run, variant, folders["train"] / "history.csv")
         store.client.log_inputs(run_id, [_dataset(results)])
@@ -74,7 +75,8 @@ def publish_variant(store: Store, results: Results, variant: str, parent: str) -
             # weights and calibration scores stay with DVC: the exported files hold both
             files = [folders["train"] / name for name in ("config.json", "history.csv", "fit.json")]
             files += [folders["threshold"] / "threshold.json"]
-            files += [path for stage in ("evaluate", "export") for path in folders[stage].rglob("*") if path.is_file()]
+            whole = [folders[stage] for stage in ("evaluate", "export", "compress")]
+            files += [path for kept in whole for path in kept.rglob("*") if path.is_file()]
             for path in files:
                 stage = path.relative_to(ARTIFACTS).parts[0]
                 copy_file(path, folder / stage / path.relative_to(folders[stage]))
@@ -170,6 +172,11 @@ def _log_params(store: Store, run: "Run", values: dict[str, Any]) -> None:
 def _log_metrics(store: Store, run: "Run", values: dict[str, Any]) -> None:
     numbers = {name: value for name, value in values.items() if isinstance(value, int | float)}
     _log_batches(store, run, [_metric(run, name, value, 0) for name, value in numbers.items()])
+
+
+def _compression(folder: Path) -> dict[str, Any]:
+    table = read_json(folder / "compression.json", f"compress@{folder.name}")
+    return {f"compress.{method}.{name}": value for method, row in table.items() for name, value in row.items()}
 
 
 def _log_history(store: Store, run: "Run", path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from components.data.splits import PREPARED, load_manifest
+from components.publishing.chosen import Chosen
 from components.publishing.key import LOCK, PARAMS
 from components.publishing.listing import LISTING, list_records
 from components.publishing.packages import make_package
@@ -13,7 +14,6 @@ from components.publishing.reference import REFERENCE, write_reference
 from components.publishing.results import Results
 from components.publishing.runs import REQUIREMENTS, copy_file, provenance, staged
 from components.publishing.store import KEY_TAG, TAG, Store
-from components.runtime.outputs import ARTIFACTS
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -27,7 +27,7 @@ _LONGEST_DESCRIPTION = 5000
 
 def find_version(store: Store, results: Results) -> "ModelVersion | None":
     """The winner's version, if it has been registered."""
-    key = results.variant_key(results.winner)
+    key = results.version_key()
     found = store.client.search_model_versions(f"name = '{store.name}' AND tags.`{KEY_TAG}` = '{key}'")
     return found[0] if found else None
 
@@ -37,22 +37,22 @@ def publish_version(store: Store, results: Results, run_id: str) -> "ModelVersio
     from mlflow.exceptions import MlflowException
 
     with staged() as folder:
-        write_model(folder / "model", results.winner)
-        write_reference(folder / "model" / REFERENCE, results.winner)
+        write_model(folder / "model", results.chosen)
+        write_reference(folder / "model" / REFERENCE, results.chosen)
         store.client.log_artifacts(run_id, str(folder))
     try:
         store.client.create_registered_model(store.name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    tags = {f"{TAG}variant": results.winner, KEY_TAG: results.variant_key(results.winner)}
+    tags = {f"{TAG}variant": results.winner, KEY_TAG: results.version_key()}
     # the key comes with the version in one call, so no interruption leaves a version that cannot be found again
     return store.client.create_model_version(
         store.name,
         f"{store.client.get_run(run_id).info.artifact_uri}/model",
         run_id,
         tags=provenance(results) | tags,
-        description=(ARTIFACTS / "export" / results.winner / "card.md").read_text()[:_LONGEST_DESCRIPTION],
+        description=shortened(results.chosen.scorer.with_name("card.md").read_text(), _LONGEST_DESCRIPTION),
     )
 
 
@@ -74,8 +74,8 @@ def adopt_commit(store: Store, results: Results, version: "ModelVersion") -> boo
     return True
 
 
-def write_model(folder: Path, variant: str) -> None:
-    """Write a variant as an MLflow model: graph, alarm levels, script, signature, input example, pinned requirements,
+def write_model(folder: Path, chosen: Chosen) -> None:
+    """Write a scorer as an MLflow model: graph, alarm levels, script, signature, input example, pinned requirements,
     and where it comes from.
     """
     import mlflow
@@ -83,7 +83,7 @@ def write_model(folder: Path, variant: str) -> None:
     import pandas as pd
 
     with staged() as plain:
-        package = make_package(variant, load_manifest(), plain)
+        package = make_package(chosen, load_manifest(), plain)
         mlflow.pyfunc.save_model(
             folder,
             python_model=package.script,
@@ -100,3 +100,16 @@ def _write_provenance(model: Path) -> None:
     for path in (LOCK, PARAMS, REQUIREMENTS, PREPARED / "manifest.json"):
         copy_file(path, model / PROVENANCE / path.name)
     np.save(model / PROVENANCE / LISTING, list_records(), allow_pickle=False)
+
+
+def shortened(card: str, most: int) -> str:
+    """The card as far as its whole sections fit into `most` characters, with a word on where the rest is."""
+    if len(card) <= most:
+        return card
+    rest = "The sections behind this one are in card.md, among the files of this version's run.\n"
+    kept, *sections = card.split("\n## ")
+    for section in sections:
+        if len(kept) + len("\n## ") + len(section) + len(rest) > most:
+            break
+        kept += f"\n## {section}"
+    return kept + rest

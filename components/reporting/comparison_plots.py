@@ -1,4 +1,4 @@
-"""The picture that only a comparison has: what error costs."""
+"""The pictures that only a comparison has: what error costs, and what compression does."""
 
 from collections.abc import Sequence
 
@@ -6,8 +6,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from components.comparing.compression import Scorer
 from components.comparing.pareto import Point
 from components.comparing.wording import number
+from components.params.export import FLOAT32
 from components.reporting import INK
 from components.reporting.plots import ANOMALOUS, NORMAL, WIDTH, log_scale, styled
 
@@ -60,3 +62,29 @@ def _panel(axes: Axes, points: Sequence[Point], costs: Sequence[float], best: Se
 def _reference(axes: Axes, at: Sequence[tuple[float, float]]) -> None:
     line = zip(*sorted(set(at)), strict=True)
     axes.plot(*line, "^", color=ANOMALOUS, markersize=5, linestyle=(0, (4, 2)), linewidth=1.2, label="PCA")
+
+
+@styled
+def compression(scorers: Sequence[Scorer]) -> Figure:
+    """Quality over the size of the file: every scorer that could be registered, and the frontier through the best."""
+    figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
+    axes = figure.subplots()
+    labelled = all(scorer.auroc is not None for scorer in scorers)
+    quality = [scorer.auroc if labelled else scorer.mse for scorer in scorers]
+    at = list(zip([scorer.bytes for scorer in scorers], quality, scorers, strict=True))
+    frontier = sorted({(size, value) for size, value, scorer in at if scorer.best})
+    axes.plot(*zip(*frontier, strict=True), color=NORMAL, drawstyle="steps-post", linewidth=1.2)
+    for size, value, scorer in at:
+        marker, colour = ("o", NORMAL) if scorer.best else ("D", INK)
+        axes.plot(size, value, marker if scorer.holds else "x", color=colour, markersize=6 if scorer.best else 4.5)
+        if scorer.best or len(scorers) <= _MOST_NAMES:
+            name = scorer.variant if scorer.method == FLOAT32 else f"{scorer.variant}, {scorer.method}"
+            axes.annotate(name, (size, value), (6, 3), textcoords="offset points", fontsize=8)
+    log_scale(axes, "x")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.set_xlabel("bytes of scorer.onnx")
+    axes.set_ylabel("AUROC on test" if labelled else "squared error on test")
+    axes.set_title("Quality and size")
+    axes.grid(axis="y")
+    axes.margins(x=0.16, y=0.12)
+    return figure

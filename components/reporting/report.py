@@ -27,6 +27,12 @@ from components.scoring.conformal import promise
 FIGURE_BUDGET = 4_000_000
 """Characters of figures of data and variants in a page of at most 5 MiB; the winner's come first."""
 
+DRAWN = {
+    "pareto": "Squared error on test over code size and over parameters.",
+    "compression": "Quality on test over the size of a scorer.",
+}
+"""Figures of the comparison, by file name, and what they are read aloud as."""
+
 MOST_PAIRS = 10
 """A longer table of pairs is folded away until someone asks for it."""
 
@@ -64,6 +70,7 @@ GATES = {
     "false_alarm_rate": "False alarms",
     "export_parity": "Export parity",
     "min_auroc": "AUROC",
+    "compression": "Compression",
 }
 """Headings of the gates."""
 
@@ -107,7 +114,7 @@ class Figure:
 
 def render(
     board: Mapping[str, Any], rule: str, gates: Mapping[str, Mapping[str, Gate]], ranked: Sequence[Candidate],
-    manifest: Manifest, card: DataCard, comparison: Comparison, pareto: Path,
+    manifest: Manifest, card: DataCard, comparison: Comparison, folder: Path,
 ) -> str:  # fmt: skip
     """The page.
 
@@ -119,7 +126,7 @@ def render(
         manifest: of the data they share.
         card: what else there is to say about it.
         comparison: the candidates beside each other.
-        pareto: the figure of what their errors cost.
+        folder: where pareto.svg and compression.svg lie.
     """
     headline, lede = answer(ranked[0], board["rule"])
     return _environment().get_template("report.html.j2").render(
@@ -135,7 +142,7 @@ def render(
         comparison=comparison,
         draws=RESAMPLES,
         folded_beyond=MOST_PAIRS,
-        pareto=inline(pareto, "comparison.pareto.", "Squared error on test over code size and over parameters."),
+        drawn={name: inline(folder / f"{name}.svg", f"comparison.{name}.", label) for name, label in DRAWN.items()},
         splits=SPLITS,
         figures=_figures(ranked, FIGURE_BUDGET - len(card.examples)),
         chart=_ratio_chart(ranked),

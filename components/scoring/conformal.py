@@ -180,6 +180,15 @@ class Calibration:
             raise UserError(str(folder), "is damaged", f"run `dvc repro -f -s {stage}` to make it again") from None
 
 
+def chosen(records: int, most: int, seed: int) -> np.ndarray | None:
+    """The calibration records that a threshold is fitted to, ascending (row,); None for all of them.
+
+    A random subset: the first ones would not do, because sources are often sorted by class or by time and conformal
+    prediction needs exchangeable records.
+    """
+    return np.sort(np.random.default_rng(seed).choice(records, most, replace=False)) if records > most else None
+
+
 def require_enough(n: int, alpha: float, confidence: float | None = None) -> None:
     """Refuse a promise that n calibration records cannot keep.
 
@@ -206,10 +215,7 @@ def fit_threshold(
     max_n: int,
     seed: int,
 ) -> Calibration:
-    """Fit the threshold of whatever scores records.
-
-    At most `max_n` records are used, a random subset: the first ones would not do, because sources are often sorted by
-    class or by time and conformal prediction needs exchangeable records.
+    """Fit the threshold of whatever scores records, to at most `max_n` of them (see `chosen`).
 
     Args:
         score: the scores of the chosen calibration records, of all where None are chosen: (row,) -> (row,).
@@ -223,7 +229,4 @@ def fit_threshold(
         UserError: too few records for this promise, or scores that are not finite.
     """
     require_enough(min(records, max_n), alpha, confidence)
-    rows = None
-    if records > max_n:
-        rows = np.sort(np.random.default_rng(seed).choice(records, max_n, replace=False))
-    return Calibration.fit(score(rows), alpha, confidence)
+    return Calibration.fit(score(chosen(records, max_n, seed)), alpha, confidence)

@@ -86,6 +86,10 @@ class Detector(nn.Module):
         mixed = sum(weight * share for weight, share in zip(weights.unbind(), shares, strict=True))
         return mixed * self.score(x, x_hat, code).reshape(-1, *[1] * (mixed.ndim - 1))
 
+    def around(self, model: Autoencoder) -> "Detector":
+        """The same scores, fitted to what they were, around another model of the same records and code size."""
+        return Detector(model, dict(self.parts.items()), self.combine, dict(self.named_buffers(recurse=False))).eval()
+
     def save(self, folder: Path) -> None:
         """Write score.json and score.safetensors; the model stays where it is."""
         params = {name: part.params.model_dump() for name, part in self.parts.items()}

@@ -4,6 +4,16 @@ import torch
 from torch import Tensor, nn
 
 
+def padded(reference: Tensor) -> Tensor:
+    """Sorted scores (n,), filled up to 2^k - 1 entries, k = ceil(log2(n + 1)), so that halving takes exactly k looks.
+
+    No score passes the padding.
+    """
+    return torch.cat(
+        [reference, reference.new_full((2 ** len(reference).bit_length() - 1 - len(reference),), torch.inf)]
+    )
+
+
 class Ranks(nn.Module):
     """Counts the reference scores that reach a score, by a binary search unrolled to ceil(log2(n + 1)) looks.
 
@@ -17,10 +27,8 @@ class Ranks(nn.Module):
     def __init__(self, reference: Tensor) -> None:
         super().__init__()
         self.n = len(reference)
-        # halving a table of 2^k - 1 entries takes exactly k looks, k = ceil(log2(n + 1)); no score passes the padding
         self.looks = self.n.bit_length()
-        padding = reference.new_full((2**self.looks - 1 - self.n,), torch.inf)
-        self.register_buffer("reference", torch.cat([reference, padding]))
+        self.register_buffer("reference", padded(reference))
 
     def reaching(self, score: Tensor) -> Tensor:
         """#{reference >= score}. Shapes: (batch,) -> (batch,) int64."""

@@ -65,7 +65,7 @@ def fit(variant: str, planned: Plan, seed: int, log: Callable[[Epoch], None], wo
     if planned.closed_form:
         fit_closed_form(network, scale, where)
     else:
-        history, config["best_epoch"] = _fit_by_steps(network, scale, params, config, checkpoints, log)
+        history, config["best_epoch"] = fit_by_steps(network, scale, params, config, checkpoints, log)
     return Fitted(network.cpu().eval(), scale.cpu(), history, config, checkpoints)
 
 
@@ -81,7 +81,7 @@ def fit_closed_form(network: Autoencoder, scale: nn.Module, where: str) -> None:
         raise UserError(f"{where}.latent_dim", str(error), "choose a smaller code or add records") from None
 
 
-def _fit_by_steps(
+def fit_by_steps(
     network: Autoencoder,
     scale: nn.Module,
     params: Params,
@@ -89,7 +89,14 @@ def _fit_by_steps(
     checkpoints: Checkpoints,
     log: Callable[[Epoch], None],
 ) -> tuple[list[Row], int]:
-    """History and best epoch; `network` and `scale` are left on the device."""
+    """History and best epoch; `network` and `scale` are left on the device.
+
+    Args:
+        config: at least `variant`, `seed` and `precision`, resolved.
+
+    Raises:
+        UserError: training diverges.
+    """
     where = device()
     checkpoints.forget_others()
     name = f"variants.{config['variant']}"

@@ -20,6 +20,11 @@ def save_weights(network: Autoencoder, path: Path) -> None:
     path.write_bytes(save({name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}))
 
 
+def count(network: Autoencoder) -> int:
+    """Numbers in a network's parameters and buffers."""
+    return sum(tensor.numel() for tensor in network.state_dict().values())
+
+
 def blueprint_of(config: dict[str, Any]) -> Blueprint:
     """The network that config.json describes."""
     item = Item(

@@ -9,8 +9,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from components.comparing.records import Scored
 from components.scoring.metrics import rankable
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Records of one split and their scores by each candidate."""
+
+    anomalous: np.ndarray
+    """(record,) bool."""
+    scores: np.ndarray
+    """(record, model), higher is stranger."""
+
+    @property
+    def rankable(self) -> bool:
+        """Whether there are enough records of both kinds for an area under the curve and its spread."""
+        return min(self.anomalous.sum(), (~self.anomalous).sum()) >= 2
 
 
 @dataclass(frozen=True)

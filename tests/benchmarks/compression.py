@@ -1,0 +1,151 @@
+"""Compressed scorers against the exported one: latency at batch 1, 64 and 4,096, and records per second.
+
+    python -m tests.benchmarks compression                     of the study (`make study-compression` first)
+    python -m tests.benchmarks.compression --publish VARIANT   of this checkout, to the variant's run in MLflow
+
+Sizes and accuracies are read from the artifacts, whose table does not depend on the machine; speeds are measured here,
+each round the exported scorer and the compressed one in turn, on one thread that does not spin while it waits.
+"""
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from tests.benchmarks.ratios import Ratio
+
+STUDY = Path(__file__).parents[2] / ".work/studies/compression"
+BATCHES = {1: 200, 64: 40, 4096: 3}
+"""Records in a batch, then batches per round."""
+ROUNDS = 7
+ANSWER = ["score", "p_value", "is_anomaly"]
+FASTER = 1.4
+"""Asked of INT8 on dense networks, at the batches that are bound by arithmetic."""
+
+
+class Speeds:
+    """Seconds per batch of the scorers of one variant, measured side by side.
+
+    Args:
+        checkout: where artifacts/ lies.
+        variant: of the arrays or images in it.
+    """
+
+    def __init__(self, checkout: Path, variant: str) -> None:
+        artifacts = checkout / "artifacts"
+        self.table = json.loads((artifacts / "compress" / variant / "compression.json").read_text())
+        self.methods = [method for method, row in self.table.items() if "faults" in row]
+        records = np.load(artifacts / "prepare/test.npy", mmap_mode="r")
+        exported = _runner(artifacts / "export" / variant / "scorer.onnx", records)
+        self.seconds: dict[tuple[str, int], list[tuple[float, float]]] = {}
+        """(exported, compressed) by method and batch, for each round."""
+        for method in self.methods:
+            compressed = _runner(artifacts / "compress" / variant / method / "scorer.onnx", records)
+            for batch, times in BATCHES.items():
+                pairs = [(exported(batch, times), compressed(batch, times)) for _ in range(1 + ROUNDS)]
+                self.seconds[method, batch] = pairs[1:]  # the first warms up
+
+    def ratios(self, method: str, batch: int) -> tuple[float, ...]:
+        """How many times as fast as the exported scorer, by round."""
+        return tuple(theirs / ours for theirs, ours in self.seconds[method, batch])
+
+    def milliseconds(self, method: str, batch: int, exported: bool = False) -> float:
+        """Median of the rounds, per batch."""
+        return 1000 * statistics.median(pair[not exported] for pair in self.seconds[method, batch])
+
+    def lines(self, variant: str) -> list[str]:
+        """Rows of a Markdown table: milliseconds and ratio at every batch, and records per second at the largest."""
+        largest = max(BATCHES)
+        first = [f"{self.milliseconds(self.methods[0], batch, exported=True):.3g}" for batch in BATCHES]
+        rows = [[variant, "float32", *first, f"{largest / float(first[-1]) * 1000:,.0f}"]]
+        for method in self.methods:
+            cells = [
+                f"{self.milliseconds(method, batch):.3g} ({statistics.median(self.ratios(method, batch)):.2f}x)"
+                for batch in BATCHES
+            ]
+            rows.append([variant, method, *cells, f"{largest / self.milliseconds(method, largest) * 1000:,.0f}"])
+        return [f"| {' | '.join(row)} |" for row in rows]
+
+
+def _runner(path: Path, records: np.ndarray) -> Callable[[int, int], float]:
+    """(records per batch, batches) to the median of the seconds that a batch took."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+    def seconds(batch: int, times: int) -> float:
+        raw = np.resize(records[:batch], (batch, *records.shape[1:]))
+        spent = []
+        for _ in range(times):
+            started = time.perf_counter()
+            session.run(ANSWER, {"input": raw})
+            spent.append(time.perf_counter() - started)
+        return statistics.median(spent)
+
+    return seconds
+
+
+def measure() -> list[Ratio]:
+    """What is asked of INT8 and of the student, on the study's networks; the whole table is printed."""
+    if not (STUDY / "artifacts/compress").is_dir():
+        sys.exit("compression: nothing to measure yet, run `make study-compression` first")
+    found: list[Ratio] = []
+    for variant in ("vanilla", "conv"):
+        speeds = Speeds(STUDY, variant)
+        print("\n".join(speeds.lines(variant)), flush=True)
+        int8, student = speeds.table["int8_static"], speeds.table["student"]
+        if variant == "vanilla":
+            for batch in (64, 4096):
+                claim = f"{variant}: int8_static against float32, batch {batch}"
+                found.append(Ratio(claim, speeds.ratios("int8_static", batch), FASTER))
+        found += [
+            Ratio(f"{variant}: size of int8_static", (int8["size_ratio"],), 0.3, at_least=False),
+            Ratio(f"{variant}: AUROC that int8_static loses", (int8["auroc_loss"],), 0.002, at_least=False, unit=""),
+            Ratio(f"{variant}: rank correlation of int8_static", (int8["rank_correlation"],), 0.999, unit=""),
+            Ratio(f"{variant}: parameters of the student", (student["parameters_ratio"],), 0.1, at_least=False),
+            Ratio(f"{variant}: AUROC that the student loses", (student["auroc_loss"],), 0.005, at_least=False, unit=""),
+        ]
+    return found
+
+
+def publish(variant: str) -> None:
+    """Measure this checkout's scorers of a variant, and log what was found as metrics of its run.
+
+    Raises:
+        UserError: results are missing or the store is away.
+    """
+    from mlflow.entities import Metric
+
+    from components.params import load_section
+    from components.publishing.results import load_results
+    from components.publishing.store import KEY_TAG, open_store
+
+    key, speeds, now = load_results().variant_key(variant), Speeds(Path(), variant), int(time.time() * 1000)
+    with open_store(load_section("register").name) as store:
+        runs = store.client.search_runs([store.experiment_id], f"tags.`{KEY_TAG}` = '{key}'")
+        if not runs:
+            sys.exit(f"{variant}: its results are not published yet, run `python -m components.register` first")
+        metrics = [
+            Metric(f"speed.{method}.batch_{batch}_{what}", value, now, 0)
+            for method, batch in speeds.seconds
+            for what, value in (
+                ("ms", speeds.milliseconds(method, batch)),
+                ("of_float32", statistics.median(speeds.ratios(method, batch))),
+            )
+        ]
+        store.client.log_batch(runs[0].info.run_id, metrics=metrics)
+    print("\n".join(speeds.lines(variant)))
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["--publish", variant]:
+            publish(variant)
+        case _:
+            sys.exit("use `python -m tests.benchmarks compression` or `… .compression --publish VARIANT`")
