@@ -175,7 +175,7 @@ def test_nothing_outlives_the_flow(toy: ToyProject, server: Server, number: sign
         assert toy.read("pid").strip() in family
         assert len(family) >= (3 if number == signal.SIGKILL else 2)  # the stage, its DVC, and the temporary server
         flow.send_signal(number)
-        flow.communicate(timeout=30)
+        flow.communicate(timeout=60)
     assert flow.returncode == code
     assert wait_until(lambda: not any(map(is_alive, family)), 15)
     toy.control("ingest", "")
