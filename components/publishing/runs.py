@@ -36,14 +36,14 @@ _COLUMN_TYPES = {"numeric": "double", "boolean": "boolean", "categorical": "stri
 
 def publish_pipeline(store: Store, results: Results) -> "Run":
     """The parent run, with everything known before the promotion; `finish_pipeline` ends it."""
-    run = _find_or_create(store, results.pipeline_key(), "pipeline", provenance(results))
+    run = find_or_create(store, results.pipeline_key(), "pipeline", provenance(results))
     if is_finished(run):
         return run
     board = results.leaderboard
     names = ("winner", "rule", "candidates", "eligible")
-    _log_params(store, run, {**{name: board[name] for name in names}, "source": results.manifest.source["name"]})
+    log_params(store, run, {**{name: board[name] for name in names}, "source": results.manifest.source["name"]})
     rows = board["rows"].items()
-    _log_metrics(store, run, {f"{variant}/{name}": value for variant, row in rows for name, value in row.items()})
+    log_metrics(store, run, {f"{variant}/{name}": value for variant, row in rows for name, value in row.items()})
     store.client.log_inputs(run.info.run_id, [_dataset(results)])
     with staged() as folder:
         compared = ARTIFACTS / "compare"
@@ -61,12 +61,12 @@ def publish_variant(store: Store, results: Results, variant: str, parent: str) -
     parent names it in a tag.
     """
     own = {"mlflow.parentRunId": parent, f"{TAG}variant": variant}
-    run = _find_or_create(store, results.variant_key(variant), variant, provenance(results) | own)
+    run = find_or_create(store, results.variant_key(variant), variant, provenance(results) | own)
     run_id = run.info.run_id
     if not is_finished(run):
         folders = {stage: ARTIFACTS / stage / variant for stage in CHAIN}
-        _log_params(store, run, _flat(read_json(folders["train"] / "config.json", f"train@{variant}")))
-        _log_metrics(store, run, read_json(folders["evaluate"] / "metrics.json", f"evaluate@{variant}"))
+        log_params(store, run, _flat(read_json(folders["train"] / "config.json", f"train@{variant}")))
+        log_metrics(store, run, read_json(folders["evaluate"] / "metrics.json", f"evaluate@{variant}"))
         _log_history(store, run, folders["train"] / "history.csv")
         _log_speed(store, run, variant, folders["train"] / "history.csv")
         store.client.log_inputs(run_id, [_dataset(results)])
@@ -115,14 +115,25 @@ def copy_file(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
 
 
-def _find_or_create(store: Store, key: str, name: str, tags: dict[str, str]) -> "Run":
+def find_or_create(
+    store: Store, key: str, name: str, tags: dict[str, str], source: str = "components.register"
+) -> "Run":
+    """The run with this key, which is created with these tags where there is none.
+
+    Args:
+        store: the tracking store.
+        key: content hash of what the run describes.
+        name: of the run.
+        tags: a commit among them, or none.
+        source: the module that makes it.
+    """
     found = store.client.search_runs([store.experiment_id], f"tags.`{KEY_TAG}` = '{key}'", max_results=1)
     if found:
         return found[0]
     place = {
-        "mlflow.source.name": "components.register",
+        "mlflow.source.name": source,
         "mlflow.source.type": "LOCAL",
-        "mlflow.source.git.commit": tags[f"{TAG}commit"],
+        "mlflow.source.git.commit": tags.get(f"{TAG}commit", ""),
         "mlflow.user": _user(),
         f"{TAG}machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
     }
@@ -141,7 +152,8 @@ def is_finished(run: "Run") -> bool:
     return run.info.status == "FINISHED"
 
 
-def _log_params(store: Store, run: "Run", values: dict[str, Any]) -> None:
+def log_params(store: Store, run: "Run", values: dict[str, Any]) -> None:
+    """Params of a run, as many as there are."""
     from mlflow.entities import Param
 
     params = [Param(name, str(value)) for name, value in values.items()]
@@ -149,7 +161,8 @@ def _log_params(store: Store, run: "Run", values: dict[str, Any]) -> None:
         store.client.log_batch(run.info.run_id, params=params[start : start + _PARAMS_PER_CALL])
 
 
-def _log_metrics(store: Store, run: "Run", values: dict[str, Any]) -> None:
+def log_metrics(store: Store, run: "Run", values: dict[str, Any]) -> None:
+    """Metrics of a run; what is no number is left out."""
     numbers = {name: value for name, value in values.items() if isinstance(value, int | float)}
     _log_batches(store, run, [_metric(run, name, value, 0) for name, value in numbers.items()])
 
@@ -169,7 +182,7 @@ def _log_speed(store: Store, run: "Run", variant: str, history: Path) -> None:
         return
     if speed.pop("history") != hashlib.sha256(history.read_bytes()).hexdigest():
         return  # of another training
-    _log_metrics(store, run, {f"speed.{name}": value for name, value in speed.items()})
+    log_metrics(store, run, {f"speed.{name}": value for name, value in speed.items()})
     for name, value in speed.items():
         if isinstance(value, str):
             store.client.set_tag(run.info.run_id, f"{TAG}speed.{name}", value)

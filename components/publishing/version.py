@@ -12,7 +12,7 @@ from components.publishing.packages import make_package
 from components.publishing.results import Results
 from components.publishing.runs import REQUIREMENTS, copy_file, provenance, staged
 from components.publishing.store import KEY_TAG, TAG, Store
-from components.runtime.outputs import ARTIFACTS
+from components.runtime.outputs import ARTIFACTS, read_json, sha256
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -21,6 +21,10 @@ PROVENANCE = "provenance"
 """Folder of a version, beside the model: dvc.lock, params.yaml, requirements.lock, manifest.json, listing.npy."""
 SCORER = Path("artifacts/scorer.onnx")
 """Where MLflow puts the graph inside a version."""
+SCORER_DIGEST = f"{TAG}scorer_sha256"
+"""Tag of a version: the digest of its graph, by which a damaged copy is refused."""
+CALIBRATION_N = f"{TAG}calibration_n"
+"""Tag of a version: the calibration scores behind its p-values."""
 _LONGEST_DESCRIPTION = 5000
 
 
@@ -44,7 +48,13 @@ def publish_version(store: Store, results: Results, run_id: str) -> "ModelVersio
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    tags = {f"{TAG}variant": results.winner, KEY_TAG: results.variant_key(results.winner)}
+    promise = read_json(ARTIFACTS / "threshold" / results.winner / "threshold.json", f"threshold@{results.winner}")
+    tags = {
+        f"{TAG}variant": results.winner,
+        KEY_TAG: results.variant_key(results.winner),
+        SCORER_DIGEST: sha256(export / "scorer.onnx"),
+        CALIBRATION_N: str(promise["n"]),
+    }
     # the key comes with the version in one call, so no interruption leaves a version that cannot be found again
     return store.client.create_model_version(
         store.name,

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import NoReturn
 
 EXIT_USER_ERROR = 2
+EXIT_INCOMPLETE = 3
+"""All that could be done is done, and something was left out as the user allowed."""
 EXIT_INTERRUPTED = 130
 
 
@@ -22,6 +24,10 @@ class UserError(Exception):
     def __init__(self, where: str, what: str, fix: str) -> None:
         super().__init__(f"{where}: {what}; {fix}")
         self.where, self.what, self.fix = where, what, fix
+
+    def __reduce__(self) -> tuple[type["UserError"], tuple[str, str, str]]:
+        # so that one process can raise what happened in another
+        return UserError, (self.where, self.what, self.fix)
 
 
 # faults of the machine that a user can mend; every other OSError is ours and keeps its traceback
