@@ -1,4 +1,4 @@
-"""The answer: a folder of parts with decisions about the whole batch, what they were made of, and the strangest records.
+"""The answer: a folder of parts with decisions about the whole batch, their origin, and the strangest records.
 
 `manifest.json` names every part with the digest that decides it, and no date, host or path: the same input and the
 same version leave the same bytes. The folder is complete or absent.
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from components.bulk.model import Model
-from components.bulk.parts import rewrite_part, ranks, read_columns, sync_folder
+from components.bulk.parts import ranks, read_columns, rewrite_part, sync_folder
 from components.bulk.running import Outcome, Placed
 from components.runtime.errors import UserError
 from components.runtime.outputs import sha256, write_json

@@ -7,7 +7,6 @@ import numpy as np
 
 from components.bulk.model import Model
 from components.bulk.pieces import Batch, File, Piece, batch_size, digest_of, piece_size
-from components.publishing.listing import digest_records
 from components.runtime.errors import UserError
 from components.sources.npz import map_records, unpack_records
 
@@ -56,7 +55,7 @@ def batches(piece: Piece, model: Model, _: str | None) -> Iterator[Batch]:
         if block.dtype == np.float32:
             _refuse(name, start, ~np.isfinite(block).all(1), "holds NaN or infinity")
         ids = [f"{name}:{row}" for row in range(start, stop)]
-        yield Batch(ids, {"input": block}, digest_records(block))
+        yield Batch(ids, {"input": block})
 
 
 def _check(name: str, records: np.ndarray, model: Model) -> None:

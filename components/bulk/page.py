@@ -67,6 +67,8 @@ def _feeds(
                             one = {name: values[row - start : row - start + 1] for name, values in batch.feed.items()}
                             found[wanted[row], row] = one
                         start += len(batch.ids)
+                        if start > max(wanted):
+                            break
     return found
 
 

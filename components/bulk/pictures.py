@@ -7,7 +7,6 @@ import numpy as np
 
 from components.bulk.model import Model
 from components.bulk.pieces import Batch, File, Piece, batch_size, digest_of
-from components.publishing.listing import digest_records
 from components.runtime.errors import UserError
 from components.sources import images
 
@@ -40,7 +39,7 @@ def batches(piece: Piece, model: Model, _: str | None) -> Iterator[Batch]:
             kept = {name: result for name, result in found.items() if name not in rejected}
             shape = (len(kept), *model.manifest.item_shape)
             records = np.array(list(kept.values()), np.uint8).reshape(shape)
-            yield Batch(list(kept), {"input": records}, digest_records(records), rejected)
+            yield Batch(list(kept), {"input": records}, rejected)
 
 
 def _read(file: File, model: Model) -> np.ndarray | str:

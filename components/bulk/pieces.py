@@ -11,10 +11,10 @@ import numpy as np
 from components.bulk.model import Model
 from components.data.batches import batch_of
 
-RECORDS = 1 << 16
+RECORDS = 1 << 15
 """Records of a piece at most; a row group of Parquet is never divided."""
-VALUES = 1 << 26
-"""Values of a piece at most: 64 MiB of images."""
+VALUES = 1 << 25
+"""Values of a piece at most: 32 MiB of images."""
 BATCH = 1024
 """Records per call of the graph at most: more would leave the caches of a CPU."""
 _BLOCK = 1 << 22
@@ -51,12 +51,11 @@ class Piece:
 class Batch:
     """Records as the graph takes them.
 
-    Shapes: every value of `feed` (record, …), digests (record,) uint64.
+    Shapes: every value of `feed` (record, …).
     """
 
     ids: Sequence[str]
     feed: Mapping[str, np.ndarray]
-    digests: np.ndarray
     rejected: Mapping[str, str] = field(default_factory=dict)
     """Name of each picture that is left out, then what is wrong with it."""
 

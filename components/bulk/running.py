@@ -1,6 +1,7 @@
 """From inputs to parts: in this process or in several, piece by piece, and nothing that is done is done again."""
 
 import multiprocessing
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -63,12 +64,13 @@ class Outcome:
     """Records of parts that were not there before."""
 
     def add(self, skipped: Skipped, limit: int) -> None:
-        """Leave something out.
+        """Leave something out, and say so.
 
         Raises:
             UserError: that was more than `limit`.
         """
         self.skipped.append(skipped)
+        print(f"left out: {skipped.name}: {skipped.reason}", file=sys.stderr, flush=True)
         if len(self.skipped) > limit:
             others = f" (as {len(self.skipped) - 1} others before it)" if len(self.skipped) > 1 else ""
             leave = f"or let --skip-limit {len(self.skipped)} leave it out"

@@ -10,7 +10,6 @@ import numpy as np
 from components.bulk.model import Model
 from components.bulk.pieces import Batch, File, Piece, batch_size, digest_of, piece_size
 from components.data.columns import Column
-from components.publishing.listing import digest_rows
 from components.runtime.errors import UserError
 from components.sources.table import DELIMITERS, SUFFIXES, Span, column_names, read_part
 
@@ -66,7 +65,7 @@ def batches(piece: Piece, model: Model, id_column: str | None) -> Iterator[Batch
             part = chunk.iloc[start : start + size]
             feed = {column.name: _values(part[column.name], column, file.name, row) for column in columns}
             ids = part[id_column].tolist() if id_column else [f"{file.name}:{row + i}" for i in range(len(part))]
-            yield Batch(ids, feed, digest_rows(feed, columns))
+            yield Batch(ids, feed)
             row += len(part)
 
 
