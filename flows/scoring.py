@@ -39,7 +39,11 @@ def score(arguments: Sequence[str], retries: int = 1, timeout: float | None = No
     with Children() as children:
         scoring = tasks.submit(SCORE, lambda log: run_module(children, SCORE, log, timeout, arguments), retries)
         state = tasks.final_state(scoring)
-    return state if state.is_completed() else tasks.failed_flow({SCORE: state}, not_run=[])
+    if not state.is_completed():
+        return tasks.failed_flow({SCORE: state}, not_run=[])
+    if state.name == tasks.INCOMPLETE:
+        return tasks.incomplete(state.message)
+    return tasks.done("every record is scored")
 
 
 def scoring_flow() -> "Flow[..., State]":

@@ -82,7 +82,7 @@ def relock() -> None:
 
 
 @functools.cache
-def _empty_store() -> bytes:
+def empty_store() -> bytes:
     """A SQLite store without records; making one takes seconds."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "mlflow.db"
@@ -95,7 +95,7 @@ def enter(root: Path, patch: pytest.MonkeyPatch) -> Path:
     for variable in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
         patch.delenv(variable, raising=False)
     patch.chdir(root)
-    Path("mlflow.db").write_bytes(_empty_store())
+    Path("mlflow.db").write_bytes(empty_store())
     win(12)
     return root
 

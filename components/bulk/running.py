@@ -1,6 +1,7 @@
 """From inputs to parts: in this process or in several, piece by piece, and nothing that is done is done again."""
 
 import multiprocessing
+import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -181,7 +182,7 @@ def _submitter(job: Job, jobs: int) -> Iterator[Callable[[str, Piece], Future]]:
         yield lambda *task: _at_once(worker, *task)
         return
     # a fresh interpreter: forked, it would have the locks of this one's threads
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _begin, (job,))
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _begin, (job, os.getpid()))
     try:
         yield lambda *task: pool.submit(_score, *task)
     except BrokenProcessPool:
@@ -204,8 +205,8 @@ _workers: list[Worker] = []
 """Of a process of the pool: one."""
 
 
-def _begin(job: Job) -> None:
-    die_with_parent()
+def _begin(job: Job, parent: int) -> None:
+    die_with_parent(parent)
     set_threads(job.threads)
     _workers.append(Worker(job))
 

@@ -88,6 +88,13 @@ def done(message: str) -> "State":
     return Completed(message=message)
 
 
+def incomplete(message: str) -> "State":
+    """The state of a flow that left something out, as the user allowed."""
+    from prefect.states import Completed
+
+    return Completed(name=INCOMPLETE, message=message)
+
+
 def refused(error: UserError) -> "State":
     """The state of a flow that could not begin."""
     from prefect.states import Failed
