@@ -7,7 +7,6 @@ import json
 import re
 import shutil
 import signal
-import sqlite3
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -45,21 +44,20 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    home, empty = tmp_path_factory.mktemp("prefect"), tmp_path_factory.mktemp("empty")
+def server(prefect_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    # copies, because another process may look at the original
+    home, empty = (
+        shutil.copytree(prefect_home, tmp_path_factory.mktemp("prefect") / name) for name in ("own", "empty")
+    )
     process, url = temporary.launch(home)
     try:
         temporary.wait_for(url, home / temporary.LOG)
-        with sqlite3.connect(home / "prefect.db") as source, sqlite3.connect(empty / "prefect.db") as copy:
-            source.backup(copy)
         yield Server(url, empty)
         assert "database is locked" not in (home / temporary.LOG).read_text()
     finally:
         process.terminate()
         process.wait()
         process.stdin.close()
-        source.close()
-        copy.close()
 
 
 @pytest.fixture(scope="module")
