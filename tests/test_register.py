@@ -99,6 +99,10 @@ def test_the_first_version_leads_and_carries_what_rebuilds_it(published: Publish
     assert files == {f"model/provenance/{name}" for name in names}
     version = client().get_model_version(NAME, "1")
     assert version.tags["hourglass.dirty"] == "false"
+    # by these, batch scoring refuses a damaged graph and knows the grid of its p-values
+    assert version.tags["hourglass.scorer_sha256"] == hashlib.sha256(SCORER.read_bytes()).hexdigest()
+    calibration = json.loads(Path(f"artifacts/threshold/{WINNER}/threshold.json").read_text())
+    assert version.tags["hourglass.calibration_n"] == str(calibration["n"])
     assert version.description == SCORER.with_name("card.md").read_text()[:5000]
 
 
