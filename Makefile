@@ -8,10 +8,10 @@ export DVC_SITE_CACHE_DIR := $(CURDIR)/.dvc/tmp/site
 # bytecode makes every import twice as fast, and stages are processes
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run setup test lint bench lock clean help
+.PHONY: run setup test lint bench stack stack-down stack-status lock licences clean help
 
 help: ## what can be made
-	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
 
 run: setup ## train, judge, export and register on the data of params.yaml
 	@python -m flows.training
@@ -33,6 +33,7 @@ lint: setup
 	@ruff check --quiet
 	@ruff format --check --quiet
 	@lint-imports --no-cache | tail -n 3
+	@python -m infra.known_bad
 
 bench: setup ## measured ratios: this code against the usual loop, one process, interleaved
 	@python -m tests.benchmarks
@@ -40,9 +41,21 @@ bench: setup ## measured ratios: this code against the usual loop, one process, 
 study-%: setup ## a longer study, e.g. study-zoo: the whole zoo on Fashion-MNIST; results in docs/studies/
 	@python -m tests.studies $*
 
+stack: setup ## start real servers on loopback: PostgreSQL, S3, MLflow, Prefect and a worker; data in .stack/
+	@python -m infra.stack up
+
+stack-down: setup ## stop them and leave their data
+	@python -m infra.stack down
+
+stack-status: setup ## how they are
+	@python -m infra.stack status
+
 lock: ## resolve requirements.lock anew
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --extra dev \
 	  pyproject.toml --output-file requirements.lock
+
+licences: setup ## list the licence of every package in docs/licences.md
+	@python -m infra.licences
 
 clean: ## remove everything that was made here
 	@git clean -fdXq

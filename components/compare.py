@@ -1,8 +1,9 @@
 """Stage `compare`: every variant's evaluation and export to one answer: which model, how good, fit for service or not.
 
-In:   artifacts/{train,seeds,threshold,evaluate,export}/ of all variants, artifacts/prepare/ without its arrays
+In:   artifacts/{train,seeds,threshold,evaluate,export}/ of all variants, artifacts/baseline/ of all baselines,
+      artifacts/prepare/ without its arrays
 Out:  artifacts/compare/ — leaderboard.json, leaderboard.csv, gates.json, report.html, pareto.svg, losses/V.csv,
-      pairs.csv, pareto.csv, rules.csv, seeds.csv
+      pairs.csv, baselines.csv, pareto.csv, rules.csv, seeds.csv
 Run:  python -m components.compare
       python -m components.compare --diff REV    prints what changed against another commit
 
@@ -21,8 +22,16 @@ from components.runtime.outputs import ARTIFACTS, complete_dir, write_json
 from components.runtime.process import die_with_parent, set_threads
 
 
-def compare(variants: Sequence[str], params: Params, artifacts: Path = ARTIFACTS, seed: int = 0) -> dict[str, Any]:
-    """Rank, judge and report all variants; returns the content of leaderboard.json. `seed` draws resamples.
+def compare(
+    variants: Sequence[str],
+    params: Params,
+    artifacts: Path = ARTIFACTS,
+    seed: int = 0,
+    baselines: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Rank, judge and report all variants beside the baselines; returns the content of leaderboard.json.
+
+    `seed` draws resamples.
 
     Raises:
         UserError: a result is missing or left over, or the rule or a gate needs labels that the data lacks.
@@ -40,8 +49,8 @@ def compare(variants: Sequence[str], params: Params, artifacts: Path = ARTIFACTS
     ranked = rank(load_candidates(variants, artifacts), params.winner)
     manifest = load_manifest(artifacts / "prepare")
     gates = {candidate.name: judge(candidate, params.gates) for candidate in ranked}
-    board = leaderboard(ranked, params.winner, gates)
-    comparison = compare_candidates(ranked, params.winner, artifacts, seed)
+    comparison = compare_candidates(ranked, baselines, params.winner, artifacts, seed)
+    board = leaderboard(ranked, params.winner, gates, comparison.baselines)
     with complete_dir(artifacts / "compare") as folder:
         write_json(folder / "leaderboard.json", board)
         write_csv(folder / "leaderboard.csv", board)
@@ -75,7 +84,8 @@ def _compare_all() -> None:
     from components.comparing.leaderboard import RULES
     from components.reporting.terminal import print_leaderboard
 
-    board = compare(list(raw.get("variants") or {}), params, seed=numbers.seed)
+    names, baselines = (list(raw.get(key) or {}) for key in ("variants", "baselines"))
+    board = compare(names, params, seed=numbers.seed, baselines=baselines)
     print_leaderboard(board, RULES[params.winner].text, str(ARTIFACTS / "compare" / "report.html"))
 
 

@@ -1,7 +1,8 @@
 """Stage `evaluate`: judge a calibrated model on records that nothing was fitted to, beside PCA and itself untrained.
 
 In:   artifacts/train/V, artifacts/threshold/V, the test and selection splits of artifacts/prepare
-Out:  artifacts/evaluate/V/ — metrics.json, diagnosis.json, scores.csv (one line per test record), selection.csv, plots/
+Out:  artifacts/evaluate/V/ — metrics.json, diagnosis.json, scores.csv (one line per test record), selection.csv,
+      validity.csv (promised and realised rates of false alarms), plots/
 Run:  python -m components.evaluate V
 
 Errors are means over the normal test records, in scaled units; every interval holds 95 %.
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
     from components.diagnosing import Finding
     from components.models import Autoencoder
-    from components.scoring.conformal import Calibration
     from components.scoring.judged import Judged
+    from components.scoring.validity import Histogram, Validity
 
 Metrics = dict[str, float]
 
@@ -39,6 +40,10 @@ class Evaluation:
     """Of the test records (record,)."""
     selection: "dict[str, np.ndarray]"
     """Kinds and scores of the selection records (record,) each; empty where selection does not hold both kinds."""
+    validity: "Validity"
+    """How the promise holds on the normal test records at every alpha."""
+    p_values: "Histogram"
+    """Of the normal test records."""
     metrics: Metrics
     diagnosis: "list[Finding]"
 
@@ -53,14 +58,16 @@ def evaluate(trained: Path, calibrated: Path, prepared: Path, params: Params, se
 
     from components.data.dealing import content_hashes
     from components.data.scaling import Scale
-    from components.data.splits import load_anomalous, load_labels, load_manifest, load_records
+    from components.data.splits import load_anomalous, load_classes, load_manifest, load_records
     from components.diagnosing import diagnose
     from components.diagnosing.tested import CHECKS, Findings
     from components.scoring.conformal import Calibration
+    from components.scoring.decided import decided
     from components.scoring.detector import detect, load_detector
     from components.scoring.judged import Judged
-    from components.scoring.metrics import exact_rate, mean_ratio, ranking
+    from components.scoring.metrics import mean_ratio, ranking
     from components.scoring.score import score_records
+    from components.scoring.validity import exchangeability, histogram, validity
     from components.training.weights import load_config, load_model, load_pca, load_untrained
 
     manifest, config = load_manifest(prepared), load_config(trained)
@@ -79,6 +86,7 @@ def evaluate(trained: Path, calibrated: Path, prepared: Path, params: Params, se
             f"PCA with {config['params']['latent_dim']} components leaves no error to compare with",
             "choose a smaller code",
         )
+    kept = validity(calibration.scores, scores[~anomalous], seed)
     metrics: Metrics = {
         "latent_dim": config["params"]["latent_dim"],
         "parameters": config["parameters"],
@@ -86,21 +94,19 @@ def evaluate(trained: Path, calibrated: Path, prepared: Path, params: Params, se
         **_errors(model, scale, records, usable),
         **{f"pca_{name}": value for name, value in _errors(pca, scale, records, usable).items()},
         **mean_ratio(ours[usable], theirs[usable], params.bootstrap, seed).named("mse_ratio_to_pca"),
-        **_false_alarms(scores[~anomalous], calibration),
+        **decided(scores, anomalous, calibration, params.bootstrap, seed),
+        "validity_p": kept.p_value,
+        "exchangeability_p": exchangeability(calibration.scores, scores[~anomalous]),
         **_training_rule(ours[~anomalous], fit["training_error_p95"]),
         **_speciality(model, scale, records, usable, seed),
     }
+    twins = {"pca": theirs}
     if untrained is not None:
         metrics["untrained_mse"] = _errors(untrained, scale, records, usable)["mse"]
+        twins["untrained"] = score_records(untrained, scale, records)
     if anomalous.any():
-        caught = calibration.alarms(scores[anomalous])
-        metrics |= {
-            "anomalous_records": len(caught),
-            **exact_rate(int(caught.sum()), len(caught)).named("detection_rate"),
-        }
-        for name, estimate in ranking(scores, anomalous, params.bootstrap, seed).items():
-            metrics |= estimate.named(name)
-        metrics |= ranking(theirs, anomalous, params.bootstrap, seed)["auroc"].named("pca_auroc")
+        for twin, errors in twins.items():
+            metrics |= ranking(errors, anomalous, params.bootstrap, seed)["auroc"].named(f"{twin}_auroc")
     chosen_on = load_anomalous("selection", manifest, prepared)
     selection = {"is_anomalous": chosen_on[:0], "score": scores[:0]}
     if chosen_on.any() and not chosen_on.all():
@@ -109,12 +115,14 @@ def evaluate(trained: Path, calibrated: Path, prepared: Path, params: Params, se
         estimate = ranking(selection["score"], chosen_on, params.bootstrap, seed)["auroc"]
         metrics |= estimate.named("selection_auroc")
 
-    classes = [manifest.classes[label] if label >= 0 else "" for label in load_labels("test", prepared)]
+    classes = load_classes("test", manifest, prepared)
     distinct = len(np.unique(content_hashes(records, "distinct"), axis=0))
     return Evaluation(
         Judged(detector, scale, calibration, records, classes, anomalous, scores, manifest.columns),
         ours,
         selection,
+        kept,
+        histogram(calibration.scores, scores[~anomalous], seed),
         metrics,
         diagnose(CHECKS, Findings(metrics, fit["weight_change"], scores, distinct)),
     )
@@ -144,30 +152,10 @@ def _range(scale: "nn.Module", records: "np.ndarray", rows: "np.ndarray") -> flo
     """Largest minus smallest scaled value."""
     import torch
 
-    from components.scoring.score import raw_batches
+    from components.data.batches import raw_batches
 
     ends = [torch.stack(torch.aminmax(scale(torch.from_numpy(raw)))) for raw in raw_batches(records, rows)]
     return float(torch.stack(ends)[:, 1].max() - torch.stack(ends)[:, 0].min())
-
-
-def _false_alarms(scores: "np.ndarray", calibration: "Calibration") -> Metrics:
-    """How the promise held on the normal records."""
-    from components.scoring.metrics import alarm_tails, exact_rate
-
-    n, alarms = len(scores), int(calibration.alarms(scores).sum())
-    rate, tails = exact_rate(alarms, n), alarm_tails(alarms, n, calibration.n, calibration.m)
-    return {
-        "normal_records": n,
-        "alpha": calibration.alpha,
-        "threshold": calibration.threshold,
-        "upper_95": calibration.upper_95,
-        "false_alarms": alarms,
-        "false_alarm_rate": rate.value,
-        "false_alarm_low": rate.low,
-        "false_alarm_high": rate.high,
-        "false_alarm_excess_p": tails[0],
-        "false_alarm_deficit_p": tails[1],
-    }
 
 
 def _training_rule(errors: "np.ndarray", training_error_p95: float) -> Metrics:
@@ -202,8 +190,9 @@ def main() -> None:
     params, numbers = load_section("evaluate"), load_globals()
     set_threads(numbers.threads)
     make_deterministic(numbers.threads)
+    from components.reporting import calibration_plots
     from components.reporting.pictures import draw
-    from components.scoring.judged import write_records
+    from components.scoring.tables import write_records
     from components.training.weights import load_config
 
     trained = ARTIFACTS / "train" / variant
@@ -220,6 +209,8 @@ def main() -> None:
             params.pictures,
             folder / "plots",
         )
+        found.validity.write_csv(folder / "validity.csv")
+        calibration_plots.draw(found.validity, found.p_values, found.metrics["alpha"], folder / "plots")
     ratio, alarms, alpha = (found.metrics[name] for name in ("mse_ratio_to_pca", "false_alarm_rate", "alpha"))
     print(f"{variant}: {ratio:.3f} of PCA's squared error, {alarms:.1%} false alarms (alpha {alpha:g})")
 

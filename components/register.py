@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 from components.params import load_globals, load_section
 from components.params.register import Params
-from components.publishing.key import is_default_store, note_published, publish_key, tracking_uri, without_password
-from components.runtime.errors import UserError, run_main
+from components.publishing.key import is_default_store, note_published, publish_key, tracking_uri
+from components.runtime.errors import UserError, run_main, without_logins
 from components.runtime.outputs import ARTIFACTS, WORK
 from components.runtime.process import die_with_parent, set_threads
 
@@ -112,7 +112,7 @@ def push_data() -> None:
 
 def summary(outcome: Outcome) -> str:
     """What a person reads at the end."""
-    uri, serve = without_password(tracking_uri()), ""
+    uri, serve = without_logins(tracking_uri()), ""
     look = f"mlflow ui --backend-store-uri {uri}"
     if not is_default_store():
         look, serve = uri, f"MLFLOW_TRACKING_URI={uri} "

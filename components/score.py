@@ -71,7 +71,7 @@ def score(request: Request, threads: int, default: str) -> Answer:
     with tempfile.TemporaryDirectory(prefix="model-", dir=WORK / "tmp") as folder, open_store(name) as store:
         model = fetch_model(store, request.model or default, Path(folder))
         answer = score_with(model, request, threads)
-        publish_scored(store, answer.manifest, [answer.out / MANIFEST, answer.out / PAGE])
+        publish_scored(store, answer.manifest, [answer.out / MANIFEST, answer.out / PAGE], model.commit)
     if request.dvc:
         add_to_dvc(answer.out)
     return answer

@@ -18,6 +18,8 @@ from components.runtime.outputs import ARTIFACTS, complete_dir
 from components.runtime.process import die_with_parent, make_deterministic, set_threads, variant_argument
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from components.scoring.conformal import Calibration
     from components.scoring.detector import Detector
 
@@ -39,28 +41,22 @@ def fit(trained: Path, prepared: Path, params: Params, seed: int) -> "Detector":
 
 
 def calibrate(detector: "Detector", prepared: Path, params: Params, seed: int) -> "Calibration":
-    """Fit the threshold of a detector.
-
-    At most `params.max_n` records are used, a random subset drawn with `seed`: the first ones would not do, because
-    sources are often sorted by class or by time and conformal prediction needs exchangeable records.
+    """Fit the threshold of a detector, to at most `params.max_n` records that `seed` draws.
 
     Raises:
         UserError: too few calibration records for the promise, scores that are not finite, or a missing artifact.
     """
-    import numpy as np
-
     from components.data.scaling import Scale
     from components.data.splits import load_manifest, load_records
-    from components.scoring.conformal import Calibration, require_enough
+    from components.scoring.conformal import fit_threshold
     from components.scoring.detector import detect
 
-    records = load_records("calibration", prepared)
-    require_enough(min(len(records), params.max_n), params.alpha, params.confidence)
-    rows = None
-    if len(records) > params.max_n:
-        rows = np.sort(np.random.default_rng(seed).choice(len(records), params.max_n, replace=False))
-    scores, _ = detect(detector, Scale(load_manifest(prepared)), records, rows)
-    return Calibration.fit(scores, params.alpha, params.confidence)
+    records, scale = load_records("calibration", prepared), Scale(load_manifest(prepared))
+
+    def score(rows: "np.ndarray | None") -> "np.ndarray":
+        return detect(detector, scale, records, rows)[0]
+
+    return fit_threshold(score, len(records), params.alpha, params.confidence, params.max_n, seed)
 
 
 def main() -> None:

@@ -42,7 +42,7 @@ def score(arguments: Sequence[str], retries: int = 1, timeout: float | None = No
     if not state.is_completed():
         return tasks.failed_flow({SCORE: state}, not_run=[])
     if state.name == tasks.INCOMPLETE:
-        return tasks.incomplete(state.message)
+        return tasks.done(state.message, tasks.INCOMPLETE)
     return tasks.done("every record is scored")
 
 

@@ -18,6 +18,8 @@ from hypothesis import settings
 from ruamel.yaml import YAML
 from s3_server import Bucket, S3Server, running_server
 
+from components.params import MAPPINGS
+
 # two test processes share two cores, and threads that spin would starve each other; set before torch is imported
 os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -32,10 +34,11 @@ TINY: dict[str, Any] = {
         "pca": {"model": "pca", "latent_dim": 8},
         "vanilla": {"model": "vanilla", "latent_dim": 8, "hidden": [128]},
     },
+    "baselines": {"neighbours": {"method": "nearest_neighbours"}},
     "train": {"epochs": 60, "learning_rate": 0.003, "schedule": "one_cycle"},
     "evaluate": {"bootstrap": 200},
 }
-"""What differs from params.yaml in test checkouts: two variants, seconds of training."""
+"""What differs from params.yaml in test checkouts: two variants, a baseline, seconds of training."""
 
 
 def environment(**extra: str) -> dict[str, str]:
@@ -61,11 +64,11 @@ def must(*command: str, cwd: Path, timeout: float = 240, **env: str) -> str:
 
 
 def edit_params(checkout: Path, **sections: Any) -> None:
-    """Change params.yaml: a mapping updates its section, anything else replaces it; `variants` is replaced."""
+    """Change params.yaml: a mapping updates its section, anything else replaces it, and so do variants."""
     yaml, path = YAML(), checkout / "params.yaml"
     params = yaml.load(path)
     for name, value in sections.items():
-        if isinstance(value, dict) and name != "variants":
+        if isinstance(value, dict) and name not in MAPPINGS:
             params[name].update(value)
         else:
             params[name] = value
@@ -77,7 +80,8 @@ def make_checkout(target: Path, **params: Any) -> Path:
     """A fresh clone of the working tree with tiny params: a git repository of its own, nothing run in it."""
     listed = must("git", "ls-files", "-co", "--exclude-standard", "-z", cwd=ROOT).split("\0")
     for name in filter(None, listed):
-        if name.startswith(("docs/", "artifacts/")) or name == "dvc.lock" or not (ROOT / name).is_file():
+        made = name.startswith("artifacts/") and not name.endswith("/.gitkeep")
+        if made or name.startswith("docs/") or name == "dvc.lock" or not (ROOT / name).is_file():
             continue
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, target / name)
@@ -114,21 +118,15 @@ def checkout(finished: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A PREFECT_HOME whose database is migrated, which takes longer than all the rest; to be copied. Built once."""
-    from flows.running import server
+    from prefect_api import running_server
 
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     target, done = shared / "prefect_home", shared / "prefect_home.done"
     with locked(shared / "prefect_home.lock"):
         if not done.exists():
-            process, url = server.launch(target)
-            try:
-                server.wait_for(url, target / server.LOG)
-            finally:
-                process.terminate()
-                process.wait()
-                process.stdin.close()
-            done.touch()
+            with running_server(target):
+                done.touch()
     return target
 
 

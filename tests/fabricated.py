@@ -10,7 +10,10 @@ import numpy as np
 from components.models import Autoencoder
 from components.scores.reconstruction import SCORE
 from components.scoring.detector import Detector
+from components.scoring.metrics import ranking
 
+_KINDS = ("seven", "eight")
+_DECIDED = ("false_alarms", "normal_records", "false_alarm_rate", "false_alarm_low", "false_alarm_high", "alpha")
 SVG = """<?xml version="1.0" encoding="utf-8" standalone="no"?>
 <!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://www.w3.org/Graphics/SVG/1.1/DTD/svg11.dtd">
 <svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="360pt" height="90pt"
@@ -45,8 +48,10 @@ def metrics(ratio: float, **changed: Any) -> dict[str, Any]:
         "false_alarm_excess_p": 0.68, "false_alarm_deficit_p": 0.44,
         "training_rule_false_alarm_rate": 0.118, "training_rule_false_alarm_rate_low": 0.077,
         "training_rule_false_alarm_rate_high": 0.171,
+        "validity_p": 0.41, "exchangeability_p": 0.37,
         "alpha": 0.05, "threshold": 0.0527, "upper_95": 0.0759,
         "auroc": 0.964, "auroc_low": 0.949, "auroc_high": 0.977, "pca_auroc": 0.931,
+        "untrained_auroc": 0.871, "untrained_auroc_low": 0.84, "untrained_auroc_high": 0.9,
         "average_precision": 0.979, "average_precision_low": 0.968, "average_precision_high": 0.987,
         "fpr_at_95_tpr": 0.163, "fpr_at_95_tpr_low": 0.098, "fpr_at_95_tpr_high": 0.241,
         "anomalous_records": 277, "detection_rate": 0.819, "detection_rate_low": 0.768, "detection_rate_high": 0.863,
@@ -60,7 +65,7 @@ def pca_metrics(**changed: Any) -> dict[str, Any]:
     """metrics.json of PCA itself: its ratio is 1 in every resample, and it has no untrained twin."""
     ones = {name: 1.0 for name in metrics(1) if "ratio_to_pca" in name}
     numbers = metrics(1, parameters=576, auroc=0.931, auroc_low=0.908, auroc_high=0.951, **ones) | changed
-    return {name: value for name, value in numbers.items() if name not in ("untrained_mse", "bce")}
+    return {name: value for name, value in numbers.items() if not name.startswith("untrained_") and name != "bce"}
 
 
 def validation(**changed: Any) -> dict[str, Any]:
@@ -103,7 +108,8 @@ def fabricate(artifacts: Path, numbers: dict[str, dict[str, Any]], text: str = "
             "scorer": {"max_abs_difference": {"score": 1.5e-8}, "flips": 0, "flips_outside_tolerance": 0},
         }  # fmt: skip
         threshold = {
-            "alpha": 0.05, "n": 216, "m": 10, "threshold": 0.0527, "upper_95": 0.0759, "method": "split_conformal"
+            "alpha": 0.05, "n": 216, "m": 10, "threshold": 0.0527, "upper_95": 0.0759, "method": "split_conformal",
+            "confidence": None,
         }  # fmt: skip
         _write(artifacts / "train" / name / "config.json", config)
         _write(artifacts / "threshold" / name / "threshold.json", threshold)
@@ -133,6 +139,23 @@ def fabricate(artifacts: Path, numbers: dict[str, dict[str, Any]], text: str = "
     return artifacts
 
 
+def fabricate_baseline(artifacts: Path, name: str, shift: float, labelled: bool = True) -> None:
+    """Write results of a simple method on the same records; `shift` is how much more than a variant it tells apart."""
+    scores = 0.03 * np.random.default_rng(0).gamma(4, 0.25, 480)
+    scores *= np.random.default_rng(list(name.encode())).normal(1, 0.1, 480)
+    scores[203:] *= 2.2 + shift
+    anomalous = np.arange(480) >= 203
+    numbers = {key: value for key, value in metrics(1).items() if key in _DECIDED}
+    if labelled:
+        numbers |= {k: v for of, e in ranking(scores, anomalous, 100, 0).items() for k, v in e.named(of).items()}
+        numbers |= {"detection_rate": 0.7, "detection_rate_low": 0.6, "detection_rate_high": 0.8}
+    own = {"method": "nearest_neighbours", "meaning": "distance to the 5 nearest training records"}
+    _write(artifacts / "baseline" / name / "metrics.json", {**own, "fitted_records": 800, **numbers})
+    lines = [f"{record},{_KINDS[int(strange)]},{int(strange)},{score}\n"
+             for record, (strange, score) in enumerate(zip(anomalous, scores, strict=True))]  # fmt: skip
+    (artifacts / "baseline" / name / "scores.csv").write_text("".join(["record,class,is_anomalous,score\n", *lines]))
+
+
 def _write_records(artifacts: Path, name: str, of: dict[str, Any]) -> None:
     """What is known by record: the same records for all variants, with errors in proportion to their ratios to PCA."""
     theirs = 0.03 * np.random.default_rng(0).gamma(4, 0.25, 480)
@@ -142,7 +165,7 @@ def _write_records(artifacts: Path, name: str, of: dict[str, Any]) -> None:
     (artifacts / "train" / name / "history.csv").write_text("epoch,train_loss,validation_loss\n0,0.5,0.6\n1,0.4,0.5\n")
     errors = ours * of["mse_ratio_to_pca"]
     errors[203:] *= 2.2
-    test = [f"{record},{'seven' if record < 203 else 'eight'},{int(record >= 203)},{error},{error}\n"
+    test = [f"{record},{_KINDS[record >= 203]},{int(record >= 203)},{error},{error}\n"
             for record, error in enumerate(errors)]  # fmt: skip
     labelled = "selection_auroc" in of
     chosen_on = [f"{record},{int(record >= 70)},{error}\n" for record, error in enumerate(errors[133:280])]

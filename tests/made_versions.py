@@ -19,8 +19,9 @@ from publications import NAME, client, empty_store
 
 from components.data.columns import CONTRIBUTION
 from components.data.splits import SPLITS, Manifest, Scaling
-from components.publishing.version import CALIBRATION_N, SCORER_DIGEST, write_model
+from components.publishing.version import SCORER, SCORER_DIGEST, write_model
 from components.runtime.outputs import sha256, write_json
+from components.scoring.conformal import Calibration
 
 SHAPE = (1, 8, 8)
 N = 199
@@ -84,18 +85,25 @@ def write_images_scorer(path: Path) -> None:
     onnx.save(model, path)
 
 
-def make_images(artifacts: Path) -> Path:
-    """What publishing needs of the image model; returns its scorer."""
+def make_images(artifacts: Path) -> str:
+    """What publishing needs of the image model; returns its variant."""
     (artifacts / "prepare").mkdir(parents=True, exist_ok=True)
     for seed, split in enumerate(SPLITS):
         np.save(artifacts / f"prepare/{split}.npy", draw(4, seed))
     write_json(artifacts / "prepare/manifest.json", image_manifest().to_json())
-    write_images_scorer(artifacts / "export/v/scorer.onnx")
-    return artifacts / "export/v/scorer.onnx"
+    write_images_scorer(artifacts / "export/pictures/scorer.onnx")
+    write_calibration(artifacts / "threshold/pictures", calibration())
+    return "pictures"
 
 
-def make_rows(artifacts: Path) -> Path:
-    """What publishing needs of a model for the rows of `made_tables`; returns its scorer."""
+def write_calibration(folder: Path, scores: np.ndarray) -> None:
+    """What the stage threshold leaves."""
+    folder.mkdir(parents=True)
+    Calibration.fit(scores, ALLOWED / (N + 1)).save(folder)
+
+
+def make_rows(artifacts: Path) -> str:
+    """What publishing needs of a model for the rows of `made_tables`; returns its variant."""
     write_prepared(artifacts / "prepare", rows=4)
     graph = onnx.load(artifacts / "prepare/preprocess.onnx")
     graph.graph.node.extend(_judging_nodes())
@@ -112,7 +120,8 @@ def make_rows(artifacts: Path) -> Path:
     path = artifacts / "export/rows/scorer.onnx"
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(graph, path)
-    return path
+    write_calibration(artifacts / "threshold/rows", row_scores(draw_rows(N, 78)))
+    return "rows"
 
 
 def _judging_nodes() -> Iterator[onnx.NodeProto]:
@@ -149,8 +158,8 @@ def enter_registry(root: Path) -> None:
     (root / "mlflow.db").write_bytes(empty_store())
 
 
-def register(scorer: Path, name: str = NAME) -> str:
-    """Register what lies in artifacts/ with this graph, as publishing does, as champion; returns the number."""
+def register(variant: str, name: str = NAME) -> str:
+    """Register a variant that lies in artifacts/, as publishing does, as champion; returns the number."""
     store: MlflowClient = client()
     known = {model.name for model in store.search_registered_models()}
     if name not in known:
@@ -158,10 +167,10 @@ def register(scorer: Path, name: str = NAME) -> str:
         place = (Path("mlartifacts") / name).resolve().as_uri()
         store.create_experiment(name, artifact_location=place)
     run = store.create_run(store.get_experiment_by_name(name).experiment_id)
-    write_model(Path("staged/model"), scorer)
+    write_model(Path("staged/model"), variant)
+    tags = {SCORER_DIGEST: sha256(Path("staged/model") / SCORER)}
     store.log_artifacts(run.info.run_id, "staged")
     shutil.rmtree("staged")
-    tags = {SCORER_DIGEST: sha256(scorer), CALIBRATION_N: str(N)}
     version = store.create_model_version(name, f"{run.info.artifact_uri}/model", run.info.run_id, tags=tags)
     store.set_registered_model_alias(name, "champion", version.version)
     return str(version.version)

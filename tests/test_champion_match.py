@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 import torch
 from made_tables import COLUMNS, make_artifacts
-from publications import MLFLOWS_OWN, SCORER, rewrite, write_scorer
+from publications import MLFLOWS_OWN, SCORER, WINNER, rewrite, write_scorer
 from sklearn.metrics import roc_auc_score
 
 from components.data.splits import load_anomalous, load_manifest
@@ -35,7 +35,8 @@ TABLE_SCORER = Path("artifacts/export/v/scorer.onnx")
 def champion(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A version of middling quality; the checkout it comes from is the working directory."""
     monkeypatch.chdir(checkout)
-    write_model(tmp_path / "champion", write_scorer(12))
+    write_scorer(12)
+    write_model(tmp_path / "champion", WINNER)
     return tmp_path / "champion"
 
 
@@ -149,7 +150,7 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         make_artifacts(Path("artifacts"), model)
         export("v", Params(), threads=1, artifacts=Path("artifacts"))
         if model == "pca":
-            write_model(tmp_path / "champion", TABLE_SCORER)
+            write_model(tmp_path / "champion", "v")
             shutil.rmtree("artifacts")
     return tmp_path / "champion"
 

@@ -4,6 +4,7 @@ References: rational arithmetic (fractions.Fraction) for every integer decision,
 of one calibration set, and simulation on exchangeable scores for the promise itself.
 """
 
+import itertools
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from components.runtime.errors import UserError
-from components.scoring.conformal import Calibration, alarms, allowed, p_values, smallest_n, upper_band
+from components.scoring.conformal import Calibration, alarm_levels, alarms, allowed, p_values, smallest_n, upper_band
 
 ALPHAS = sorted({*(k / 100 for k in range(1, 100)), *(k / 1000 for k in range(1, 92)), *(1 / k for k in range(3, 40))})
 """As a user writes them (0.05) and as a program computes them (1 / 3)."""
@@ -86,6 +87,51 @@ def test_the_promise_holds_on_exchangeable_scores() -> None:
     assert seen.mean() == pytest.approx(rates.mean(), abs=4 * seen.std() / sets**0.5)
 
 
+@pytest.mark.parametrize("confidence", [0.5, 0.9, 0.95, 0.999])
+@pytest.mark.parametrize("n", [40, 207, 1000])
+def test_the_conditional_promise_is_the_beta_distributions(n: int, confidence: float) -> None:
+    m = np.arange(1, n + 1)
+    rates = stats.beta(m, n + 1 - m)  # of one calibration set, for each m
+    for alpha in (0.003, 0.01, 0.05, 0.1, 0.3, 0.5):
+        keeps = rates.cdf(alpha) >= confidence
+        assert allowed(n, alpha, confidence) == keeps.sum()
+        assert keeps[: keeps.sum()].all()  # so that the largest m is the number of those that keep it
+
+
+def test_the_conditional_promise_holds_in_as_many_calibration_sets_as_it_says() -> None:
+    generator, n, alpha, confidence, sets = np.random.default_rng(3), 500, 0.05, 0.9, 4000
+    draws = np.sort(generator.random((sets, n)), axis=1)
+    m = allowed(n, alpha, confidence)
+    # for uniform scores the rate of the m-th largest calibration score as a threshold is known
+    kept, one_more = ((1 - draws[:, n - count] <= alpha).mean() for count in (m, m + 1))
+    noise = 4 * (0.1 * 0.9 / sets) ** 0.5
+    assert confidence - noise <= kept
+    assert one_more < confidence + noise
+    assert kept == pytest.approx(stats.beta(m, n + 1 - m).cdf(alpha), abs=noise)
+    # while split conformal keeps its mean and exceeds alpha in about every second set
+    assert (1 - draws[:, n - allowed(n, alpha)] <= alpha).mean() == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_conditional_calibration_says_what_it_promises(tmp_path: Path) -> None:
+    scores = np.random.default_rng(4).random(400).astype(np.float32)
+    fitted = Calibration.fit(scores, 0.05, 0.95)
+    assert (fitted.method, fitted.m) == ("calibration_conditional", allowed(400, 0.05, 0.95))
+    assert fitted.m < allowed(400, 0.05)
+    assert fitted.upper_95 <= 0.05
+    assert fitted.promise == "with 95 % confidence in this calibration set"
+    fitted.save(tmp_path)
+    assert Calibration.load(tmp_path).confidence == 0.95
+    assert Calibration.fit(scores, 0.05).promise == "on average over calibration sets"
+
+
+@given(st.integers(1, 400), st.sampled_from(ALPHAS), st.sampled_from([None, 0.5, 0.95]))
+def test_levels_decide_at_any_alpha_as_a_new_calibration_would(n: int, alpha: float, confidence: float | None) -> None:
+    levels = alarm_levels(n, confidence)
+    assert levels.shape == (n,)
+    assert (np.diff(levels) > 0).all()
+    assert (levels <= alpha).sum() == allowed(n, alpha, confidence)
+
+
 def test_ties_only_lower_the_rate() -> None:
     generator, n, sets = np.random.default_rng(1), 99, 2000
     coarse = generator.integers(0, 5, (sets, n + 1)).astype(np.float32)
@@ -97,6 +143,10 @@ def test_the_smallest_n_is_the_smallest() -> None:
     for alpha in ALPHAS:
         assert allowed(smallest_n(alpha), alpha) >= 1, alpha
         assert allowed(smallest_n(alpha) - 1, alpha) == 0, alpha
+    for alpha, confidence in itertools.product((0.5, 0.1, 0.05, 0.003), (0.05, 0.5, 0.95, 0.999)):
+        least = smallest_n(alpha, confidence)
+        assert allowed(least, alpha, confidence) >= 1
+        assert least == 1 or allowed(least - 1, alpha, confidence) == 0
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.001, 1 / 3])
@@ -107,6 +157,15 @@ def test_too_few_records_say_how_many_are_needed(alpha: float) -> None:
         UserError, match=rf"^threshold\.alpha: {alpha} needs at least {least} calibration .* got {least - 1};"
     ):
         Calibration.fit(np.arange(least - 1, dtype=np.float32), alpha)
+
+
+def test_too_few_records_for_a_confidence_say_so() -> None:
+    # 0.95 ** 59 is the first power below 0.05
+    told = r"^threshold\.alpha: 0\.05 with threshold\.confidence 0\.95 needs at least 59 calibration .* got 58;"
+    with pytest.raises(UserError, match=told) as caught:
+        Calibration.fit(np.arange(58, dtype=np.float32), 0.05, 0.95)
+    assert allowed(58, float(caught.value.fix.split()[3]), 0.95) == 1
+    assert Calibration.fit(np.arange(59, dtype=np.float32), 0.05, 0.95).m == 1
 
 
 @pytest.mark.parametrize("n", [1, 5, 18, 207, 9_999])

@@ -30,3 +30,4 @@ def test_metrics_plots_and_experiments(checkout: Path) -> None:
     must("dvc", "plots", "show", cwd=checkout)
     pictures = {path.name for path in (checkout / "dvc_plots" / "static").iterdir()}
     assert {f"workspace_artifacts_evaluate_new_plots_{name}.svg" for name in ("losses", "errors", "codes")} <= pictures
+    assert "false alarms of new, promised and realised" in (checkout / "dvc_plots" / "index.html").read_text()

@@ -13,8 +13,8 @@ from conftest import ROOT
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
-from components import models
-from components.params import read_params, section_names
+from components import baselines, models
+from components.params import MAPPINGS, read_params, section_names
 
 GRAPH: dict[str, Any] = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 WITHOUT_CODE_DEPENDENCIES = {"ingest"}  # an old commit must reproduce from the cache although its source moved on
@@ -66,10 +66,18 @@ def test_every_imported_module_is_a_dependency(stage: str) -> None:
 @pytest.mark.parametrize("model", models.known())
 def test_a_models_own_imports_are_dependencies_of_every_stage_that_loads_it(model: str) -> None:
     for stage in GRAPH:
-        own = "components/models/${item.model}.py"
-        if own in body(stage).get("deps", []):
+        # a stage of some variants cannot name the model's file, and follows what `resolve` says of it
+        own = {"components/models/${item.model}.py", "artifacts/resolve/${item}.json"}
+        if own & set(body(stage).get("deps", [])):
             uncovered = missing(stage, [ROOT / "components" / "models" / f"{model}.py"])
             assert uncovered <= {f"components/models/{model}.py"}, stage
+
+
+@pytest.mark.parametrize("method", baselines.known())
+def test_a_methods_own_imports_are_dependencies_of_baseline(method: str) -> None:
+    own = f"components/baselines/{method}.py"
+    assert missing("baseline", [ROOT / own]) == {own}
+    assert "components/baselines/${item.method}.py" in body("baseline")["deps"]
 
 
 def test_the_walk_notices_a_module_that_is_not_listed() -> None:
@@ -81,34 +89,40 @@ def test_the_walk_notices_a_module_that_is_not_listed() -> None:
 
 
 def test_stages_that_need_the_libraries_list_the_lock() -> None:
-    for stage in ("prepare", "train", "export"):
+    for stage in ("prepare", "train", "analyse", "export"):
         assert "requirements.lock" in body(stage)["deps"]
 
 
 def test_one_name_runs_through_stage_file_params_and_test() -> None:
-    acts = {"register", "score"}
+    acts = {"drift", "register", "score"}
     tested_elsewhere = {"score": "scoring_flow"}  # with the flow, by one registry
     files = {path.stem for path in (ROOT / "components").glob("*.py")} - {"__init__"}
     assert files == set(GRAPH) | acts
-    assert set(section_names()) == (set(GRAPH) | acts) - {"resolve", "seeds", "score"}  # theirs are other sections'
+    assert set(section_names()) == (set(GRAPH) | acts) - {"baseline", "resolve", "score", "seeds"}  # others'
     for name in files:
         assert (ROOT / "tests" / f"test_{tested_elsewhere.get(name, name)}.py").is_file(), name
-        command = body(name)["cmd"].split() if name in GRAPH else ["python", "-m", f"components.{name}"]
-        assert command[:3] == ["python", "-m", f"components.{name}"]
+        if name in GRAPH:
+            assert body(name)["cmd"].split()[:3] == ["python", "-m", f"components.{name}"]
 
 
 def test_params_yaml_holds_every_section_and_reads_as_valid() -> None:
     raw = read_params(ROOT / "params.yaml")
-    assert set(raw) == {*section_names(), "variants", "seed", "threads"}
+    assert set(raw) == {*section_names(), *MAPPINGS, "seed", "threads"}
 
 
 def test_only_what_computes_on_a_gpu_asks_the_flow_for_one() -> None:
     assert [stage for stage in GRAPH if body(stage).get("meta") == {"gpu": True}] == ["train", "seeds"]
 
 
-def test_there_is_one_chain_per_variant() -> None:
+def test_there_is_one_chain_per_variant_and_one_stage_per_baseline() -> None:
     names = {stage.addressing for stage in Repo(str(ROOT)).index.graph}
-    variants = read_params(ROOT / "params.yaml")["variants"]
+    raw = read_params(ROOT / "params.yaml")
+    families = {
+        "${variants}": raw["variants"],
+        "${baselines}": raw["baselines"],
+        "${analyse.variants}": raw["analyse"]["variants"],
+    }
     for stage, definition in GRAPH.items():
-        expected = {f"{stage}@{variant}" for variant in variants} if "foreach" in definition else {stage}
+        entries = families.get(definition.get("foreach"))
+        expected = {stage} if entries is None else {f"{stage}@{entry}" for entry in entries}
         assert {name for name in names if name.split("@")[0] == stage} == expected

@@ -14,9 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from fabricated import by_squared_error
+from scipy.stats import ks_2samp
 from sklearn.decomposition import PCA as Reference  # noqa: N811 - a class, in spite of its capitals
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -29,7 +31,7 @@ from components.evaluate import Evaluation, evaluate
 from components.models.pca import PCA
 from components.models.pca import Params as PcaParams
 from components.params.evaluate import Params
-from components.reporting import plots, table_plots
+from components.reporting import calibration_plots, plots, table_plots
 from components.reporting.pictures import draw
 from components.runtime.errors import UserError
 from components.scoring.conformal import Calibration
@@ -104,6 +106,32 @@ def test_scores_csv_is_the_table_behind_the_metrics(finished: Path) -> None:
     assert metrics["training_rule_false_alarm_rate"] == pytest.approx((scores[~labels] > usual).mean())
 
 
+def test_the_promise_is_checked_on_normal_test_records_at_every_alpha(finished: Path) -> None:
+    folder, metrics = finished / "artifacts/evaluate/vanilla", written(finished, "vanilla", "metrics.json")
+    scored, promised = (pd.read_csv(folder / name) for name in ("scores.csv", "validity.csv"))
+    normal = scored[scored["is_anomalous"] == 0]
+    n = len(calibration := np.load(finished / "artifacts/threshold/vanilla/calibration_scores.npy"))
+    assert promised["alpha"].iloc[[0, -1]].tolist() == pytest.approx([1 / (n + 1), 0.5])
+    for alpha, realised in zip(promised["alpha"], promised["realised"], strict=True):
+        assert realised == pytest.approx((normal["p_value"] <= alpha + 1e-9).mean())
+    inside = promised["realised"].between(promised["low"] - 1e-9, promised["high"] + 1e-9)
+    assert inside.all() == (metrics["validity_p"] > 0.05)
+    smirnov = ks_2samp(calibration, normal["score"].to_numpy(np.float32))
+    assert metrics["exchangeability_p"] == pytest.approx(smirnov.pvalue)
+    assert metrics["exchangeability_p"] > 0.01  # digits are dealt from one pool
+
+
+def test_a_test_split_of_another_kind_is_told(finished: Path, tmp_path: Path) -> None:
+    artifacts, prepared = finished / "artifacts", tmp_path / "prepare"
+    shutil.copytree(artifacts / "prepare", prepared)
+    darker = load_records("test", prepared) // 2 + 4
+    np.save(prepared / "test.npy", darker)
+    found = evaluate(artifacts / "train/vanilla", artifacts / "threshold/vanilla", prepared, FEW, 7)
+    assert max(found.metrics["exchangeability_p"], found.metrics["validity_p"]) < 0.001
+    assert not found.validity.inside.all()
+    assert {finding.code: finding.verdict for finding in found.diagnosis}["not_exchangeable"] == "warning"
+
+
 def test_it_reads_the_test_and_selection_splits_only(finished: Path, tmp_path: Path) -> None:
     for name in ("manifest.json", "test.npy", "test_labels.npy", "selection.npy", "selection_labels.npy"):
         shutil.copy(finished / "artifacts/prepare" / name, tmp_path)
@@ -130,21 +158,23 @@ def test_without_labels_nothing_is_said_about_anomalies(finished: Path, tmp_path
 def test_pictures_are_equal_bytes_without_dates_and_fit_any_background(finished: Path, tmp_path: Path) -> None:
     folder, names = (
         finished / "artifacts/evaluate/vanilla/plots",
-        ("anomalies", "codes", "errors", "losses", "reconstructions"),
+        ("anomalies", "codes", "errors", "losses", "mistakes", "p_values", "reconstructions", "validity"),
     )
     assert sorted(path.stem for path in folder.iterdir()) == list(names)
     assert not (folder.parent.parent / "pca/plots/losses.svg").exists()  # a closed form has no epochs
     trained = finished / "artifacts/train/vanilla"
+    found = judge(finished, params=Params())
     draw(
-        judge(finished, params=Params()).judged,
+        found.judged,
         trained / "history.csv",
         load_config(trained)["best_epoch"],
         10,
         tmp_path / "again",
     )
+    calibration_plots.draw(found.validity, found.p_values, 0.05, tmp_path / "again")
     for path in folder.iterdir():
         svg = path.read_text()
-        if path.stem not in ("anomalies", "reconstructions"):  # their number of records is a param of the fixture
+        if path.stem not in ("anomalies", "mistakes", "reconstructions"):  # they show as many records as FEW says
             assert svg == (tmp_path / "again" / path.name).read_text(), path.name
         assert "<dc:date>" not in svg
         assert str(finished) not in svg
@@ -164,11 +194,13 @@ def test_rows_have_pictures_too_even_with_a_code_of_one_number(tmp_path: Path) -
     judged = Judged(by_squared_error(model), raw, calibration, records, ["a rather long class"] * 80, labels, scores)
     draw(judged, tmp_path / "no history", None, 4, tmp_path / "plots")
     found = {path.stem: path.read_text() for path in (tmp_path / "plots").iterdir()}
-    assert sorted(found) == ["anomalies", "codes", "errors", "reconstructions"]
+    assert sorted(found) == ["anomalies", "codes", "errors", "mistakes", "reconstructions"]
     assert "Errors per column" in found["reconstructions"]
     assert found["anomalies"].count("a rather…: ") == 4
     assert "a rather…: inf" in found["anomalies"]
     assert ">score<" in found["codes"]
+    assert "<title>record 79, a rather…: " in found["codes"], "a mark tells which record it is"
+    assert "<a " not in found["codes"]
 
 
 def test_a_tables_pictures_name_the_columns_that_explain_alarms(tmp_path: Path) -> None:
@@ -182,7 +214,7 @@ def test_a_tables_pictures_name_the_columns_that_explain_alarms(tmp_path: Path) 
     judged = Judged(by_squared_error(model), raw, calibration, records, [""] * 80, strange, scored, columns)
     draw(judged, tmp_path / "no history", None, 4, tmp_path / "plots")
     found = {path.stem: path.read_text() for path in (tmp_path / "plots").iterdir()}
-    assert sorted(found) == ["anomalies", "codes", "columns", "errors"]
+    assert sorted(found) == ["anomalies", "codes", "columns", "errors", "mistakes"]
     for text in (found["columns"], found["anomalies"]):
         assert ">$a_1<" in text and ">a column with a very lo…<" in text
     assert found["columns"].index(">a column") < found["columns"].index(">$a_1<")  # it explains more, it comes first
@@ -204,6 +236,7 @@ def healthy() -> Findings:
         "mse": 0.1, "untrained_mse": 1.0,
         "mse_ratio_to_pca": 0.5, "mse_ratio_to_pca_low": 0.4, "mse_ratio_to_pca_high": 0.6,
         "training_rule_false_alarm_rate": 0.06, "training_rule_false_alarm_rate_low": 0.04,
+        "exchangeability_p": 0.02,
     }  # fmt: skip
     return Findings(metrics, weight_change=0.8, scores=np.arange(100.0), distinct_records=100)
 
@@ -229,6 +262,7 @@ def with_scores(*scores: float) -> Callable[[Findings], Findings]:
         ("worse_than_pca", "problem", with_metrics(mse_ratio_to_pca_low=1.1, mse_ratio_to_pca_high=1.3)),
         ("worse_than_pca", "warning", with_metrics(mse_ratio_to_pca_high=1.2)),
         ("worse_than_pca", "not_applicable", lambda findings: replace(findings, weight_change=None)),
+        ("not_exchangeable", "warning", with_metrics(exchangeability_p=0.009)),
         ("overfit", "problem", with_metrics(training_rule_false_alarm_rate_low=0.3)),
         ("overfit", "warning", with_metrics(training_rule_false_alarm_rate_low=0.2)),
     ],

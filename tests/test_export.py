@@ -210,7 +210,8 @@ def test_the_card_tells_how_to_use_the_file_and_its_lines_run(
     exported = finished / "artifacts/export/vanilla"
     card, scorer = (exported / "card.md").read_text(), (exported / "scorer.onnx").read_bytes()
     calibration = Calibration.load(finished / "artifacts/threshold/vanilla")
-    for fact in (hashlib.sha256(scorer).hexdigest(), f"stays below {calibration.upper_95:.4g}"):
+    alpha = "an alarm is `p_value` <= alpha."
+    for fact in (hashlib.sha256(scorer).hexdigest(), f"stays below {calibration.upper_95:.4g}", alpha):
         assert fact in card
     lines = card.partition("```python\n")[2].partition("```")[0]
     assert len(lines.splitlines()) == 5

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, must
+from fabricated import by_squared_error
 from sklearn import decomposition
 
-from components.data.batches import VALUES, batch_of
+from components.data.batches import VALUES, batch_of, raw_batches
 from components.data.item import Item
 from components.exporting import parity
 from components.layers import principal
@@ -23,7 +24,7 @@ from components.models import pca
 from components.reporting import pictures
 from components.scoring.conformal import Calibration
 from components.scoring.judged import Judged
-from components.scoring.score import raw_batches, reconstruct, score_records
+from components.scoring.score import reconstruct, score_records
 
 
 @pytest.mark.parametrize("latent_dim", [1, 8, 24])
@@ -61,7 +62,8 @@ def test_codes_of_a_large_split_are_drawn_from_an_even_share_of_it(monkeypatch: 
     model, raw = pca.PCA(Item((5,), False), pca.Params(latent_dim=2)), torch.nn.Identity()
     model.fit([torch.from_numpy(records)])
     scores = score_records(model, raw, records)
-    judged = Judged(model, raw, Calibration.fit(scores, 0.05), records, [""] * 90, np.zeros(90, bool), scores)
+    detector, calibration = by_squared_error(model), Calibration.fit(scores, 0.05)
+    judged = Judged(detector, raw, calibration, records, [""] * 90, np.zeros(90, bool), scores)
     seen: list[int] = []
 
     def spy(*args: Any) -> Any:

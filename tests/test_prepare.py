@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_ingest import write_idx
+from test_ingest import read_idx, write_idx
 
 from components.data.dealing import DROPPED, content_hashes, deal
 from components.data.scaling import Scale
@@ -119,10 +119,16 @@ def test_a_content_that_is_normal_here_and_anomalous_there_is_never_trained_on()
 def test_pooling_merges_the_sources_own_test_split() -> None:
     write_idx(Path("raw"), count=400)
     ingest(IngestParams(source="idx", path="raw"))
+    theirs = {record.tobytes() for record in read_idx(Path("artifacts/ingest")).parts[1].records}
+
+    def share(split: str) -> float:
+        return float(np.mean([record.tobytes() in theirs for record in load_records(split)]))
+
     assert prepare(Params()).size("test") == 200
+    assert [share(split) for split in SPLITS] == [0, 0, 0, 0, 1]
     pooled = prepare(Params(pool=True))
-    assert pooled.size("test") != 200
     assert sum(pooled.size(split) for split in SPLITS) == 600
+    assert all(0.1 < share(split) < 0.6 for split in SPLITS)
 
 
 def test_the_manifest_describes_the_arrays() -> None:

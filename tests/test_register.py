@@ -17,6 +17,9 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
+import onnxruntime
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import run
 from mlflow.tracking import MlflowClient
@@ -34,6 +37,8 @@ from publications import (
     write_scorer,
 )
 
+from components.drift import Request, look
+from components.params import drift
 from components.params.register import Params
 from components.publishing import key
 from components.publishing.results import load_results
@@ -85,6 +90,9 @@ def test_everything_about_a_pipeline_is_in_mlflow(published: Published) -> None:
     assert any(path.startswith("evaluate/plots/") for path in artifacts(child))
     assert child.data.metrics["speed.records_per_second"] > 0 and child.data.tags["hourglass.speed.device"] == "cpu"
     assert {"promotion.json", "report.html", "dvc.lock", "params.yaml", "leaderboard.json"} <= artifacts(parent)
+    simple = json.loads(Path("artifacts/baseline/neighbours/metrics.json").read_text())
+    assert parent.data.metrics["neighbours/auroc"] == pytest.approx(simple["auroc"])
+    assert "baselines.csv" in artifacts(parent)
     assert all(run.info.status == "FINISHED" for run in found.values())
 
 
@@ -97,12 +105,13 @@ def test_the_first_version_leads_and_carries_what_rebuilds_it(published: Publish
     files = {path for path in artifacts(runs()[WINNER]) if path.startswith("model/provenance/")}
     names = {"dvc.lock", "params.yaml", "requirements.lock", "manifest.json", "listing.npy"}
     assert files == {f"model/provenance/{name}" for name in names}
+    reference = {path for path in artifacts(runs()[WINNER]) if path.startswith("model/reference/")}
+    names = {"threshold.json", "calibration_scores.npy", "codes.npy", "missing.json"}
+    assert reference == {f"model/reference/{name}" for name in names}
     version = client().get_model_version(NAME, "1")
     assert version.tags["hourglass.dirty"] == "false"
-    # by these, batch scoring refuses a damaged graph and knows the grid of its p-values
+    # by this, batch scoring refuses a damaged graph
     assert version.tags["hourglass.scorer_sha256"] == hashlib.sha256(SCORER.read_bytes()).hexdigest()
-    calibration = json.loads(Path(f"artifacts/threshold/{WINNER}/threshold.json").read_text())
-    assert version.tags["hourglass.calibration_n"] == str(calibration["n"])
     assert version.description == SCORER.with_name("card.md").read_text()[:5000]
 
 
@@ -119,6 +128,21 @@ def test_a_second_publication_adds_nothing(published: Published) -> None:
     assert everything() == before
     assert not again.is_new and "nothing was added" in summary(again)
     assert key.is_published()
+
+
+def test_a_registered_version_can_be_monitored(published: Published) -> None:
+    records = np.load("artifacts/prepare/test.npy")
+    session = onnxruntime.InferenceSession(SCORER)
+    scores, codes = session.run(["score", "code"], {"input": records})
+    Path("scored").mkdir()
+    table = {"score": scores, "code": pa.array(list(codes), pa.list_(pa.float32()))}
+    pq.write_table(pa.table(table), "scored/part-0.parquet")
+    found = look(Request(Path("scored")), NAME, drift.Params(), 7)
+    assert found.new_records == len(records)
+    verdicts = {finding["check"]: finding["verdict"] for finding in found.findings}
+    assert {name for name, verdict in verdicts.items() if verdict == "not_applicable"} == {
+        "schema", "unreadable", "missing",
+    }  # fmt: skip
 
 
 class _Killed(BaseException):

@@ -184,6 +184,19 @@ def test_the_answer_is_in_the_terms_of_the_rule(tmp_path: Path, monkeypatch: pyt
     assert "PCA at the same code size reaches 0.931" in header
 
 
+def test_a_promise_with_confidence_is_told_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(tmp_path, monkeypatch, net=metrics(0.8))
+    path = Path("artifacts/threshold/net/threshold.json")
+    usual = Path("artifacts/compare/report.html").read_text()
+    assert "from this calibration set" in usual and "may be a lucky draw" in usual
+    path.write_text(json.dumps({**json.loads(path.read_text()), "confidence": 0.95}))
+    compare(["net"], Params(), Path("artifacts"))
+    page = " ".join(Path("artifacts/compare/report.html").read_text().replace("\u00a0", " ").split())
+    assert "promised 5 % with 95 % confidence in this calibration set</dd>" in page
+    assert "lucky draw" not in page
+    assert "has p = 0.37 (Kolmogorov-Smirnov)" in page and "at once p = 0.41;" in page
+
+
 def test_without_labels_the_page_speaks_of_no_anomalies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     labelled = ("auroc", "precision", "fpr", "anomalous", "detection")
     numbers = {name: value for name, value in metrics(0.8).items() if not any(word in name for word in labelled)}

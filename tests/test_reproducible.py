@@ -51,7 +51,9 @@ def test_both_doors_leave_an_equal_lock_and_the_flows_is_in_the_order_of_dvc_yam
 ) -> None:
     flow, repro = locked_stages(by_flow), locked_stages(finished)
     assert flow == repro
-    assert len(flow) == 4 + 4 * len(TINY["variants"])
+    per_entry = YAML(typ="safe").load(finished / "dvc.yaml")["stages"].values()
+    per_entry = [TINY[stage["foreach"].strip("${}")] if "foreach" in stage else [""] for stage in per_entry]
+    assert len(flow) == sum(map(len, per_entry))
     assert [name for name in flow if name.startswith("train@")] == ["train@vanilla", "train@pca"]
     definition = list(YAML(typ="safe").load(finished / "dvc.yaml")["stages"])
     groups = [name.split("@")[0] for name in flow]
@@ -80,4 +82,5 @@ def test_a_run_leaves_git_with_nothing_but_the_lock_and_the_metrics(finished: Pa
     lines = must("git", "status", "--porcelain", "-uall", cwd=finished).splitlines()
     expected = {"dvc.lock", "artifacts/compare/leaderboard.json"}
     expected |= {f"artifacts/evaluate/{variant}/metrics.json" for variant in TINY["variants"]}
+    expected |= {f"artifacts/baseline/{name}/metrics.json" for name in TINY["baselines"]}
     assert {line[3:] for line in lines} == expected

@@ -35,7 +35,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "reconstruction": [{"measure": measure} for measure in ("mse", "l1", "bce", "ssim")],
     "whitened": [{}, {"rank": 4}],
     "mahalanobis": [{}],
-    "neighbours": [{"k": 2}, {"space": "record"}, {"space": "record", "pool": 4, "memory": 50}],
+    "neighbours": [{"k": 2}, {"space": "record"}, {"space": "record", "pool": 4, "power": 0.5, "memory": 50}],
     "one_class_svm": [{}],
 }
 """Params that each score is tested with; the defaults for a score that is not named."""
@@ -143,10 +143,15 @@ def test_a_combination_ranks_as_its_formula_says_and_adds_up(model: Autoencoder,
 
 def test_neighbours_are_scikit_learns(model: Autoencoder) -> None:
     train, some = seen(model, images(400, 1)), seen(model, images(30, 3))
-    for space, of in (("code", lambda s: s.code), ("record", lambda s: s.x.flatten(1))):
+    root = {"space": "record", "power": 0.5}
+    for options, of in (
+        ({}, lambda s: s.code),
+        ({"space": "record"}, lambda s: s.x.flatten(1)),
+        (root, lambda s: s.x.flatten(1).sqrt()),
+    ):
         reference = NearestNeighbors(n_neighbors=3).fit(of(train)).kneighbors(of(some))[0].mean(1)
         reference /= of(some).shape[1] ** 0.5
-        found, _ = detect(fitted(model, {"neighbours": {"space": space}}), scale(), images(30, 3))
+        found, _ = detect(fitted(model, {"neighbours": options}), scale(), images(30, 3))
         np.testing.assert_allclose(found, reference, rtol=1e-4)
 
 
@@ -204,7 +209,10 @@ def test_spreading_keeps_the_score(weights: list[float], score: float) -> None:
     [
         ({"neighbour": None}, r"^threshold\.score: unknown score 'neighbour'; did you mean 'neighbours'\?"),
         ({"neighbours": {"kk": 3}}, r"^threshold\.score\.neighbours: unknown key 'kk'; did you mean 'k'\?"),
-        ({"neighbours": {"pool": 2}}, r"^threshold\.score\.neighbours: pool needs images and space: record; change"),
+        (
+            {"neighbours": {"pool": 2}},
+            r"^threshold\.score\.neighbours: pool and power need images and space: record; change",
+        ),
         ({"neighbours": {"k": 500}}, r"^threshold\.score\.neighbours: k 500 needs more than 400 training records; ch"),
         ({"whitened": {"rank": 40}}, r"^threshold\.score\.whitened: rank 40 needs more validation records and values "),
     ],
@@ -234,7 +242,7 @@ def test_a_variant_with_a_score_of_its_own_runs_and_retrains_nothing(checkout: P
     config = json.loads((checkout / "artifacts/threshold/vanilla/score.json").read_text())
     assert config == {
         "combine": "log_sum",
-        "parts": {"neighbours": {"space": "code", "pool": 1, "k": 3, "memory": 5000}},
+        "parts": {"neighbours": {"space": "code", "pool": 1, "power": 1.0, "k": 3, "memory": 5000}},
     }
     assert "distance to the 3 nearest training codes" in (checkout / "artifacts/export/vanilla/card.md").read_text()
     assert json.loads((checkout / "artifacts/export/vanilla/parity.json").read_text())["passed"]

@@ -375,9 +375,8 @@ def test_rows_that_the_model_does_not_take_are_refused(tmp_path: Path, case: str
 
 
 def test_nan_in_arrays_is_refused_with_its_record(tmp_path: Path) -> None:
-    model = Model(
-        "numbers", "1", "0" * 64, 9, tmp_path, replace(image_manifest(), kind="array", item_shape=[4], dtype="float32")
-    )
+    manifest = replace(image_manifest(), kind="array", item_shape=[4], dtype="float32")
+    model = Model("numbers", "1", "0" * 64, 9, tmp_path, manifest)
     for value, message in ((np.nan, "record 2 holds NaN or infinity"), (1e300, "record 2 leaves the range of float32")):
         records = np.zeros((5, 4))
         records[2, 1] = value
@@ -447,9 +446,8 @@ def test_the_flow_tries_again_after_a_kill_and_says_what_was_left_out(tmp_path: 
     work = tmp_path / ".out.scoring"
     command = [sys.executable, "-m", "flows.scoring", str(tmp_path / "days"), "--out", str(tmp_path / "out"),
                "--skip-limit", "1", "--jobs", "2"]  # fmt: skip
-    flow = subprocess.Popen(
-        command, env=environment(PREFECT_HOME=str(home)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    flow = subprocess.Popen(command, env=environment(PREFECT_HOME=str(home)), **output)
     assert wait_until(lambda: len(list(work.glob("*.parquet"))) >= 3, 120)
     (child,) = (pid for pid in descendants_of(flow.pid) if "components.score" in command_of(pid))
     os.kill(int(child), signal.SIGKILL)

@@ -1,6 +1,6 @@
 """The registered model: it answers exactly like its graph, in Python and as a server, and nothing about it is inferred.
 
-Reference: onnxruntime on scorer.onnx.
+References: onnxruntime on scorer.onnx, thresholds fitted at the alpha of a request.
 """
 
 import json
@@ -13,10 +13,11 @@ import mlflow
 import numpy as np
 import onnxruntime
 import pytest
-from publications import MLFLOWS_OWN, SCORER
+from publications import MLFLOWS_OWN, SCORER, WINNER
 from serving import ask, serving
 
 from components.publishing.version import write_model
+from components.scoring.conformal import Calibration
 
 pytestmark = [pytest.mark.filterwarnings(warning) for warning in MLFLOWS_OWN]
 
@@ -30,7 +31,7 @@ def saved(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name in ("artifacts", "dvc.lock", "params.yaml", "requirements.lock"):
             Path(name).symlink_to(finished / name)
         patch.setattr(subprocess, "Popen", _Forbidden)
-        write_model(folder / "model", SCORER)
+        write_model(folder / "model", WINNER)
     return folder / "model"
 
 
@@ -60,6 +61,7 @@ def test_requirements_signature_and_example_are_given(saved: Path) -> None:
     model = mlflow.models.Model.load(saved)
     (records,) = model.signature.inputs.inputs
     assert (records.name, records.type, records.shape) == (None, np.dtype(np.uint8), (-1, 1, 8, 8))
+    assert {param.name: param.default for param in model.signature.params}["alpha"] == 0.05
     outputs = {output.name: output.shape for output in model.signature.outputs.inputs}
     assert {
         "score": (-1,),
@@ -81,6 +83,25 @@ def test_it_answers_like_its_graph(saved: Path, records: np.ndarray, expected: d
     many = model.predict(np.tile(records, (1000, 1, 1, 1)), {"outputs": ["score"]})
     assert list(many) == ["score"]
     np.testing.assert_allclose(many["score"], np.tile(expected["score"], 1000), rtol=1e-5)
+
+
+def test_alpha_moves_the_alarms_as_a_new_threshold_would(saved: Path, finished: Path) -> None:
+    model = mlflow.pyfunc.load_model(saved)
+    records = np.array(np.load(finished / "artifacts/prepare/test.npy"))
+    fitted = Calibration.load(finished / "artifacts/threshold/vanilla")
+    usual = model.predict(records)
+    np.testing.assert_array_equal(usual["is_anomaly"], fitted.alarms(usual["score"]))
+    shares = []
+    for alpha in (1 / (fitted.n + 1), 0.005, 0.05, 0.0501, 1 / 3, 0.5, 0.999):
+        answer = model.predict(records, {"outputs": ["is_anomaly"], "alpha": alpha})
+        assert list(answer) == ["is_anomaly"]
+        anew = Calibration.fit(fitted.scores, alpha)
+        np.testing.assert_array_equal(answer["is_anomaly"], anew.alarms(usual["score"]))
+        shares.append(answer["is_anomaly"].mean())
+    assert sorted(shares) == shares and shares[0] < shares[2] < shares[-1]
+    for alpha in (0.9 / (fitted.n + 1), 0, 1, np.nan):
+        with pytest.raises(mlflow.MlflowException, match=r"alpha: must be below 1 and at least 0\.00\d+, the least"):
+            model.predict(records[:1], {"alpha": alpha})
 
 
 def test_a_wrong_request_is_told_what_is_right(saved: Path, records: np.ndarray) -> None:
@@ -106,5 +127,8 @@ def test_it_is_served(server: str, records: np.ndarray, expected: dict[str, np.n
     np.testing.assert_allclose(answer["score"], expected["score"], rtol=1e-5)
     assert answer["is_anomaly"] == expected["is_anomaly"].tolist()
     assert list(ask(server, {"instances": records.tolist(), "params": {"outputs": ["score"]}})) == ["score"]
+    moved = {"params": {"outputs": ["p_value", "is_anomaly"], "alpha": 0.3}}
+    answer = ask(server, {"inputs": records.tolist(), **moved})
+    assert answer["is_anomaly"] == [p <= 0.3 for p in answer["p_value"]]
     with pytest.raises(urllib.error.HTTPError, match="400"):
         ask(server, {"inputs": [[[["dark"]]]]})

@@ -25,6 +25,7 @@ from components.params.export import Params
 from components.preparing.cells import canonical, tidy
 from components.publishing.runs import _schema
 from components.publishing.version import write_model
+from components.scoring.conformal import Calibration, allowed
 
 pytestmark = [pytest.mark.filterwarnings(warning) for warning in MLFLOWS_OWN]
 NAMES = [column.name for column in COLUMNS]
@@ -34,16 +35,18 @@ ORIGIN = pd.Timestamp("2020-01-01")
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A table's scorer as an MLflow model."""
+    """A table's scorer as an MLflow model, whose threshold is promised with confidence."""
     torch.set_num_threads(1)
     root = tmp_path_factory.mktemp("served")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         make_artifacts(Path("artifacts"))
+        calibrated = Path("artifacts/threshold/v")
+        Calibration.fit(Calibration.load(calibrated).scores, 0.1, confidence=0.9).save(calibrated)
         export("v", Params(), threads=1, artifacts=Path("artifacts"))
         for name in ("dvc.lock", "params.yaml", "requirements.lock"):
             Path(name).write_text("")
-        write_model(root / "model", SCORER)
+        write_model(root / "model", "v")
     return root / "model"
 
 
@@ -94,6 +97,26 @@ def test_a_users_frame_is_answered_like_canonical_columns(saved: Path, model: "m
 def test_more_records_than_one_call_of_the_graph_takes(saved: Path, model: "mlflow.pyfunc.PyFuncModel") -> None:
     rows = draw_rows(5000, 22)
     agree(model.predict(as_users_have_it(rows)), expected(saved, rows))
+
+
+def test_the_card_tells_how_a_p_value_decides_at_any_alpha(saved: Path) -> None:
+    card = (saved.parent / "artifacts/export/v/card.md").read_text()
+    assert "At most 0.1 of normal records raise an alarm, with 90 % confidence in this calibration set" in card
+    rule = "151 `p_value` <= m, with the largest m for which the 0.9 quantile of Beta(m, 151 - m) is at most alpha"
+    assert rule in card
+
+
+def test_alpha_moves_the_alarms_and_confidence_stays(model: "mlflow.pyfunc.PyFuncModel", saved: Path) -> None:
+    frame = as_users_have_it(draw_rows(400, 27))
+    scores = np.load(saved.parent / "artifacts/threshold/v/calibration_scores.npy")
+    usual = model.predict(frame)
+    for alpha in (0.1, 0.02, 0.3):
+        answer = model.predict(frame, {"alpha": alpha})
+        anew = Calibration.fit(scores, alpha, confidence=0.9)
+        assert anew.m < allowed(len(scores), alpha)
+        np.testing.assert_array_equal(answer["is_anomaly"], anew.alarms(usual["score"].to_numpy(np.float32)))
+    with pytest.raises(mlflow.MlflowException, match=r"at least 0\.015234, the least that 150 calibration records"):
+        model.predict(frame, {"alpha": 0.01})  # 1 - 0.1 ** (1 / 150)
 
 
 AGES = {

@@ -6,13 +6,16 @@ References: the model applied record by record, order statistics by sorting, and
 import json
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from conftest import edit_params, run
+from dvc.repo import Repo
 from fabricated import by_squared_error
+from networkx import descendants
 
 from components.data.splits import load_manifest, load_records
 from components.params.threshold import Params
@@ -86,6 +89,31 @@ def test_max_n_keeps_a_random_subset_and_not_the_first_ones(finished: Path) -> N
 def test_too_few_records_are_refused_with_the_smallest_n(finished: Path) -> None:
     with pytest.raises(UserError, match=r"^threshold.alpha: 0.01 needs at least 99 calibration records, got 60; "):
         fit(finished, alpha=0.01, max_n=60)
+
+
+@pytest.mark.parametrize("change", [{"alpha": 0.1}, {"confidence": 0.5}])
+def test_another_promise_trains_nothing_anew(
+    checkout: Path, in_directory: Callable[[Path], None], change: dict[str, float]
+) -> None:
+    def stale() -> set[str]:
+        repo = Repo()
+        graph, changed = repo.index.graph, repo.status()  # edges lead to what a stage needs
+        return {s.addressing for s in graph for need in {s, *descendants(graph, s)} if need.addressing in changed}
+
+    in_directory(checkout)
+    assert stale() == set()
+    edit_params(checkout, threshold=change)
+    chains = {f"{stage}@{variant}" for stage in ("threshold", "evaluate", "export") for variant in ("pca", "vanilla")}
+    # a baseline is calibrated where it is fitted
+    assert {name for name in stale() if not name.startswith("baseline@")} == {*chains, "compare"}
+
+
+def test_a_threshold_with_confidence_says_so(finished: Path) -> None:
+    sure = fit(finished, confidence=0.95)
+    assert sure.m < fit(finished).m
+    assert sure.upper_95 <= 0.05
+    with pytest.raises(UserError, match=r"threshold.alpha: 0.05 with threshold.confidence 0.999 needs at least 135 "):
+        fit(finished, confidence=0.999, max_n=130)
 
 
 def test_the_command_refuses_in_one_line_and_leaves_the_old_result(checkout: Path) -> None:

@@ -3,18 +3,17 @@
 References: `dvc repro` for the results, Prefect's API for what an operator sees, the kernel for what is left behind.
 """
 
-import json
 import re
 import shutil
 import signal
 import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect_api import ask, running_server
 from toy_project import ToyProject, descendants_of, is_alive, wait_until
 
 from flows.running import server as temporary
@@ -32,10 +31,7 @@ class Server:
 
     def ask(self, path: str, **body: Any) -> Any:
         """Prefect's answer to a query."""
-        content = json.dumps(body).encode(), {"Content-Type": "application/json"}
-        request = urllib.request.Request(f"{self.url}/{path}", *content)  # noqa: S310 - http, our own
-        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - the same
-            return json.load(answer)
+        return ask(self.url, path, **body)
 
     def tasks(self, log: str) -> dict[str, dict[str, Any]]:
         """What Prefect's UI shows of the flow run that wrote `log`: its tasks by name."""
@@ -45,19 +41,11 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server(prefect_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    # copies, because another process may look at the original
-    home, empty = (
-        shutil.copytree(prefect_home, tmp_path_factory.mktemp("prefect") / name) for name in ("own", "empty")
-    )
-    process, url = temporary.launch(home)
-    try:
-        temporary.wait_for(url, home / temporary.LOG)
+    folder = tmp_path_factory.mktemp("prefect")  # for copies: another process may look at the original
+    home, empty = (shutil.copytree(prefect_home, folder / name) for name in ("own", "empty"))
+    with running_server(home) as url:
         yield Server(url, empty)
         assert "database is locked" not in (home / temporary.LOG).read_text()
-    finally:
-        process.terminate()
-        process.wait()
-        process.stdin.close()
 
 
 @pytest.fixture(scope="module")

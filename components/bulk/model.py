@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from components.data.splits import Manifest, load_manifest
 from components.params import unknown
-from components.publishing.store import Store
-from components.publishing.version import CALIBRATION_N, PROVENANCE, SCORER, SCORER_DIGEST
+from components.publishing.packages import LEVELS
+from components.publishing.store import TAG, Store
+from components.publishing.version import PROVENANCE, SCORER, SCORER_DIGEST
 from components.runtime.errors import UserError
 from components.runtime.outputs import sha256
 from components.sources import Options
@@ -31,6 +34,8 @@ class Model:
     """Calibration scores behind a p-value."""
     scorer: Path
     manifest: Manifest
+    commit: str = ""
+    """That it was made by; empty where it is not known."""
 
     def __str__(self) -> str:
         return f"{self.name}/{self.version}"
@@ -72,8 +77,8 @@ def fetch_model(store: Store, reference: str, folder: Path) -> Model:
     except (OSError, mlflow.MlflowException) as error:
         reason = str(error).partition("\n")[0]
         raise UserError("--model", f"the files of {version.name}/{number} cannot be read ({reason})", fix) from None
-    expected, n = version.tags.get(SCORER_DIGEST), version.tags.get(CALIBRATION_N)
-    if not (expected and n):
+    expected = version.tags.get(SCORER_DIGEST)
+    if not expected:
         what = f"{version.name}/{number} was registered without the digest of its graph, so nothing proves it whole"
         raise UserError("--model", what, "register a new version with `python -m components.register`")
     if not (path / SCORER).is_file() or sha256(path / SCORER) != expected:
@@ -81,9 +86,13 @@ def fetch_model(store: Store, reference: str, folder: Path) -> Model:
         raise UserError("--model", what, fix)
     try:
         manifest = load_manifest(path / PROVENANCE)
+        n = len(np.load(path / SCORER.with_name(LEVELS), allow_pickle=False))
     except UserError as error:
         raise UserError("--model", f"manifest.json of {version.name}/{number} {error.what}", fix) from None
-    return Model(version.name, number, expected, int(n), path / SCORER, manifest)
+    except (OSError, ValueError, EOFError):
+        raise UserError("--model", f"{LEVELS} of {version.name}/{number} is missing or damaged", fix) from None
+    commit = version.tags.get(f"{TAG}commit", "")
+    return Model(version.name, number, expected, n, path / SCORER, manifest, commit)
 
 
 def _find(store: Store, reference: str) -> "ModelVersion":

@@ -43,7 +43,7 @@ def load_candidates(variants: Sequence[str], artifacts: Path) -> list[Candidate]
     """
     if not variants:
         raise UserError("variants", "is empty", "name at least one variant, e.g. `pca: {model: pca}`")
-    _refuse_leftovers(variants, artifacts)
+    refuse_leftovers(variants, [artifacts / stage for stage in FOLDERS])
     return [_load(name, artifacts) for name in variants]
 
 
@@ -63,13 +63,18 @@ def _load(name: str, artifacts: Path) -> Candidate:
     )
 
 
-def _refuse_leftovers(variants: Sequence[str], artifacts: Path) -> None:
+def refuse_leftovers(names: Sequence[str], folders: Sequence[Path]) -> None:
+    """Refuse results of variants, or baselines, that are not named.
+
+    Raises:
+        UserError: one of the folders holds another one's.
+    """
     # DVC hashes these folders as a whole, so a leftover would stay in the digest of this stage and in no table
-    found = [path for stage in FOLDERS for path in sorted((artifacts / stage).glob("*/"))]
-    left = [str(path) for path in found if path.name not in variants]
+    found = [path for folder in folders for path in sorted(folder.glob("*/"))]
+    left = [str(path) for path in found if path.name not in names]
     if left:
         raise UserError(
             left[0],
-            "is left over from a variant that params.yaml does not name",
+            "is left over from an entry that params.yaml does not name",
             "run `python -m flows.running.prune`, which also cleans dvc.lock",
         )

@@ -21,7 +21,7 @@ class Change:
     """One value then and now; None where there is none."""
 
     of: str
-    """A variant, or "" for params."""
+    """A variant or baseline, or "" for params."""
     name: str
     before: Any
     after: Any
@@ -38,7 +38,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Changes:
-    """Everything that differs; a variant that came or went is named and has no metrics here."""
+    """Everything that differs; a variant or baseline that came or went is named and has no metrics here."""
 
     revision: str
     winner: Change
@@ -108,11 +108,13 @@ def _changes(
 
 
 def _by_variant(files: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The metrics.json of each variant that the leaderboard knows, and its place there."""
-    rows = files[_BOARD]["rows"]
+    """The metrics.json of each variant and baseline that the leaderboard knows, and a variant's place there."""
+    # a commit from before there were baselines has none
+    rows = {**files[_BOARD]["rows"], **files[_BOARD].get("baselines", {})}
     found = {Path(path).parent.name: metrics for path, metrics in files.items() if path != _BOARD}
     # the place is the leaderboard's to give, all else stands in the variant's own file
-    return {name: {"rank": rows[name]["rank"], **metrics} for name, metrics in found.items() if name in rows}
+    places = {name: {"rank": row["rank"]} if "rank" in row else {} for name, row in rows.items()}
+    return {name: {**places[name], **metrics} for name, metrics in found.items() if name in rows}
 
 
 def _metric_changes(variant: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.comparing.baselines import Baseline, load_baselines
 from components.comparing.candidates import Candidate
 from components.comparing.pairs import Pair, compare_pairs
 from components.comparing.pareto import Point, points
@@ -25,6 +26,8 @@ class Comparison:
     outcomes: list[Outcome]
     """The declared rule first."""
     luck: Luck
+    baselines: list[Baseline]
+    """The largest area first."""
 
     @property
     def verdicts(self) -> list[tuple[str, str, dict[str, Pair]]]:
@@ -60,8 +63,10 @@ class Comparison:
         return {verdict: names for verdict, names in found.items() if names}
 
 
-def compare_candidates(ranked: Sequence[Candidate], rule: str, artifacts: Path, seed: int) -> Comparison:
-    """Compare candidates, given best first by `rule`; `seed` draws resamples.
+def compare_candidates(
+    ranked: Sequence[Candidate], baselines: Sequence[str], rule: str, artifacts: Path, seed: int
+) -> Comparison:
+    """Compare candidates, given best first by `rule`, and the named baselines; `seed` draws resamples.
 
     Raises:
         UserError: a result is missing or damaged, or candidates were not judged on the same records.
@@ -72,12 +77,15 @@ def compare_candidates(ranked: Sequence[Candidate], rule: str, artifacts: Path, 
         points=points(ranked),
         outcomes=outcomes(ranked, records, rule, seed),
         luck=load_luck(ranked, artifacts),
+        baselines=load_baselines(baselines, ranked[0], artifacts),
     )
 
 
 def write(comparison: Comparison, trained: Path, folder: Path) -> None:
-    """The comparison as tables: pairs, pareto, rules and seeds, and each variant's losses from `trained`."""
+    """The comparison as tables: pairs, baselines, pareto, rules, seeds, and each variant's losses from `trained`."""
     _write_csv(folder / "pairs.csv", Pair, comparison.pairs)
+    against = [baseline.against for baseline in comparison.baselines if baseline.against]
+    _write_csv(folder / "baselines.csv", Pair, against)
     _write_csv(folder / "pareto.csv", Point, comparison.points)
     _write_csv(folder / "rules.csv", Standing, [one for outcome in comparison.outcomes for one in outcome.standings])
     _write_csv(folder / "seeds.csv", SeedRun, comparison.luck.runs)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.comparing.baselines import Baseline, in_words
 from components.comparing.candidates import Candidate
 from components.comparing.gates import Gate, promotion
 from components.runtime.errors import UserError
@@ -53,6 +54,9 @@ COLUMNS = (
     "false_alarm_high",
     *_estimate("selection_auroc"),
     *_estimate("auroc"),
+    *_estimate("untrained_auroc"),
+    *_estimate("average_precision"),
+    *_estimate("detection_rate"),
 )
 """Metrics of a row, where a candidate has them."""
 
@@ -73,8 +77,13 @@ def rank(candidates: Sequence[Candidate], rule_name: str) -> list[Candidate]:
     return sorted(candidates, key=rule.key)
 
 
-def leaderboard(ranked: Sequence[Candidate], rule_name: str, gates: dict[str, dict[str, Gate]]) -> dict[str, Any]:
-    """The content of leaderboard.json; rows are keyed by variant, so that `dvc metrics show` flattens them."""
+def leaderboard(
+    ranked: Sequence[Candidate], rule_name: str, gates: dict[str, dict[str, Gate]], baselines: Sequence[Baseline]
+) -> dict[str, Any]:
+    """The content of leaderboard.json; rows are keyed by variant, so that `dvc metrics show` flattens them.
+
+    Baselines have rows apart: they have no rank and cannot win.
+    """
     winner = ranked[0].name
     eligible, reasons = promotion(gates[winner])
     return {
@@ -85,6 +94,8 @@ def leaderboard(ranked: Sequence[Candidate], rule_name: str, gates: dict[str, di
         "eligible": eligible,
         "reasons": reasons,
         "rows": {candidate.name: _row(candidate, place) for place, candidate in enumerate(ranked, start=1)},
+        "baselines": {baseline.name: _baseline_row(baseline) for baseline in baselines},
+        "findings": in_words(baselines, ranked[0]),
     }
 
 
@@ -99,10 +110,18 @@ def _row(candidate: Candidate, place: int) -> dict[str, Any]:
     }
 
 
+def _baseline_row(baseline: Baseline) -> dict[str, Any]:
+    metrics = baseline.metrics
+    row = {"model": metrics["method"], **{name: metrics[name] for name in COLUMNS if name in metrics}}
+    return row if baseline.verdict is None else {**row, "against_winner": baseline.verdict}
+
+
 def write_csv(path: Path, board: dict[str, Any]) -> None:
-    """The rows of the leaderboard, best first; a metric that a candidate lacks is an empty cell."""
-    rows = sorted(board["rows"].items(), key=lambda row: row[1]["rank"])
-    known = ("rank", "model", "latent_dim", "parameters", *COLUMNS)
+    """The rows of the leaderboard, best first, then those of baselines; what a row lacks is an empty cell."""
+    ranked = sorted(board["rows"].items(), key=lambda row: row[1]["rank"])
+    rows = [(name, {"kind": "variant", **row}) for name, row in ranked]
+    rows += [(name, {"kind": "baseline", **row}) for name, row in board["baselines"].items()]
+    known = ("kind", "rank", "model", "latent_dim", "parameters", *COLUMNS, "against_winner")
     columns = ["variant", *(name for name in known if any(name in row for _, row in rows))]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")

@@ -52,7 +52,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class _Differences:
-    """Of all pairs (pair,), in the order of `itertools.combinations`."""
+    """Of each pair (pair,)."""
 
     values: np.ndarray
     low: np.ndarray
@@ -75,7 +75,23 @@ def compare_pairs(names: Sequence[str], records: Records, seed: int) -> list[Pai
     found = [("mse", len(errors), mean_differences(errors, seed))] if len(errors) > 1 else []
     if records.test.rankable:
         found.append(("auroc", len(records.test.anomalous), area_differences(records.test)))
-    return [pair for measure, n, differences in found for pair in _pairs(names, measure, n, differences)]
+    both = list(itertools.combinations(names, 2))
+    return [pair for measure, n, differences in found for pair in _pairs(both, measure, n, differences)]
+
+
+def compare_areas(names: Sequence[str], opponent: str, scored: Scored) -> list[Pair]:
+    """Each of `names` and one opponent by their areas, corrected for their number; nothing where records are too few.
+
+    Args:
+        names: the first of each pair.
+        opponent: the second of all.
+        scored: the opponent's scores, then theirs.
+    """
+    if not scored.rankable:
+        return []
+    first = np.arange(1, len(names) + 1)
+    found = area_differences(scored, (first, np.zeros_like(first)))
+    return _pairs([(name, opponent) for name in names], "auroc", len(scored.anomalous), found)
 
 
 def mean_differences(errors: np.ndarray, seed: int) -> _Differences:
@@ -94,11 +110,16 @@ def mean_differences(errors: np.ndarray, seed: int) -> _Differences:
     return _Differences(means[first] - means[second], low, high, p)
 
 
-def area_differences(scored: Scored) -> _Differences:
-    """Differences of areas with DeLong's covariance and a normal approximation."""
+def area_differences(scored: Scored, pairs: tuple[np.ndarray, np.ndarray] | None = None) -> _Differences:
+    """Differences of areas with DeLong's covariance and a normal approximation.
+
+    Args:
+        scored: by all models.
+        pairs: the first and the second of each (pair,), as columns of `scored`; all pairs where none are given.
+    """
     placements = place(scored)
     areas, covariance = placements.areas, placements.covariance
-    first, second = _indices(len(areas))
+    first, second = _indices(len(areas)) if pairs is None else pairs
     values = areas[first] - areas[second]
     variance = np.diag(covariance)[first] + np.diag(covariance)[second] - 2 * covariance[first, second]
     deviation = np.sqrt(np.maximum(variance, 0))
@@ -120,12 +141,12 @@ def holm(p: np.ndarray) -> np.ndarray:
 
 
 def _indices(candidates: int) -> tuple[np.ndarray, np.ndarray]:
+    # in the order of the pairs of names
     first, second = zip(*itertools.combinations(range(candidates), 2), strict=True)
     return np.array(first), np.array(second)
 
 
-def _pairs(names: Sequence[str], measure: str, records: int, found: _Differences) -> list[Pair]:
+def _pairs(both: Sequence[tuple[str, str]], measure: str, records: int, found: _Differences) -> list[Pair]:
     columns = (found.values, found.low, found.high, found.p, holm(found.p))
     numbers = zip(*(map(float, column) for column in columns), strict=True)
-    pairs = zip(itertools.combinations(names, 2), numbers, strict=True)
-    return [Pair(*two, measure, records, *of) for two, of in pairs]
+    return [Pair(*two, measure, records, *of) for two, of in zip(both, numbers, strict=True)]

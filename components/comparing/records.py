@@ -66,6 +66,19 @@ def load_records(candidates: Sequence[Candidate], artifacts: Path) -> Records:
     )
 
 
+def load_scored(folders: Sequence[Path]) -> Scored:
+    """What the scores.csv of each of these folders says of the test records.
+
+    Raises:
+        UserError: a file is missing or damaged, or two do not hold the same records.
+    """
+    keys = ("record", "is_anomalous", "class")
+    tables = [_read(folder / "scores.csv", (*keys, "score")) for folder in folders]
+    names = [folder.name for folder in folders]
+    _refuse_unlike(names, [[table[key] for key in keys] for table in tables], "the order of their records")
+    return _scored(tables)
+
+
 def _refuse_unlike(names: Sequence[str], found: Sequence[Any], what: str) -> None:
     for name, of in zip(names, found, strict=True):
         if of != found[0]:

@@ -24,6 +24,14 @@ class Scaling:
     shift: list[float]
     scale: list[float]
 
+    def apply(self, raw: np.ndarray) -> np.ndarray:
+        """Scaled float32 records, bit for bit those of `components.data.scaling.Scale`, without torch.
+
+        Shapes: (record, *item) both.
+        """
+        shift, scale = (np.squeeze(np.asarray(values, np.float32)) for values in (self.shift, self.scale))
+        return (raw.astype(np.float32) - shift) * (np.float32(1) / scale)
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -99,6 +107,11 @@ def load_records(split: Split, prepared: Path = PREPARED) -> np.ndarray:
 def load_labels(split: Split, prepared: Path = PREPARED) -> np.ndarray:
     """The class index of each record of a split (record,), -1 without labels."""
     return _load(prepared / f"{split}_labels.npy")
+
+
+def load_classes(split: Split, manifest: Manifest, prepared: Path = PREPARED) -> list[str]:
+    """The class name of each record of a split, "" without labels."""
+    return [manifest.classes[label] if label >= 0 else "" for label in load_labels(split, prepared)]
 
 
 def load_anomalous(split: Split, manifest: Manifest, prepared: Path = PREPARED) -> np.ndarray:

@@ -59,6 +59,12 @@ def overfit(findings: Findings) -> Answer:
     return Answer(graded(low, 0.1, 0.25).verdict, findings.metrics["training_rule_false_alarm_rate"])
 
 
+def not_exchangeable(findings: Findings) -> Answer:
+    """p-value of the test that normal test records score like calibration records; rarely this small by chance."""
+    p = findings.metrics["exchangeability_p"]
+    return Answer("warning" if p < 0.01 else "ok", p)
+
+
 CHECKS: tuple[Check[Findings], ...] = (
     Check(
         "untrained",
@@ -89,5 +95,11 @@ CHECKS: tuple[Check[Findings], ...] = (
         "Unseen normal records are reconstructed much worse than training records",
         "add records, or use a smaller code, narrower layers, more weight decay or early stopping (train.patience)",
         overfit,
+    ),
+    Check(
+        "not_exchangeable",
+        "Normal test records score unlike calibration records, so that the promise about false alarms is not theirs",
+        "let prepare.pool merge a source's own test split with the rest, or calibrate on records like those of test",
+        not_exchangeable,
     ),
 )

@@ -103,7 +103,20 @@ def _promise(calibration: Calibration, metrics: Mapping[str, float]) -> str:
         f"{calibration.threshold:.6g}).\n\n"
         f"The small print: for this one calibration set the rate stays below {calibration.upper_95:.4g} with 95 % "
         f"confidence; on test it was {metrics['false_alarm_rate']:.4g}. The promise holds for records drawn like the "
-        "calibration records and for nothing else. It says nothing about how many anomalies are found."
+        "calibration records and for nothing else. It says nothing about how many anomalies are found.\n\n"
+        f"Another alpha needs no other file: an alarm is {_rule(calibration)}. The registered model does so when a "
+        "request names `alpha`."
+    )
+
+
+def _rule(calibration: Calibration) -> str:
+    """How a p-value decides at any alpha."""
+    if calibration.confidence is None:
+        return "`p_value` <= alpha"
+    n = calibration.n
+    return (
+        f"{n + 1} `p_value` <= m, with the largest m for which the {calibration.confidence:g} quantile of "
+        f"Beta(m, {n + 1} - m) is at most alpha"
     )
 
 

@@ -7,6 +7,7 @@ A stage loads its own section; `python -m components.params`, the flow's first a
 import difflib
 import importlib
 import pkgutil
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +19,9 @@ from ruamel.yaml import YAML, YAMLError
 from components.runtime.errors import UserError
 
 PARAMS_FILE = Path("params.yaml")
+MAPPINGS = ("variants", "baselines")
+"""Keys of params.yaml that hold entries with names of their own; each has its file here, like a section."""
+_NAME = re.compile(r"[a-z][a-z0-9_-]*")
 
 
 class Section(BaseModel):
@@ -40,7 +44,7 @@ SectionT = TypeVar("SectionT", bound=BaseModel)
 
 def section_names() -> list[str]:
     """The sections of params.yaml that are classes, from the listing of this folder."""
-    return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in ("__main__", "variants"))
+    return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in ("__main__", *MAPPINGS))
 
 
 def read_params(path: Path = PARAMS_FILE) -> dict[str, Any]:
@@ -87,6 +91,27 @@ def validate(cls: type[SectionT], value: Any, where: str) -> SectionT:
         return cls.model_validate({} if value is None else value)
     except ValidationError as error:
         raise _user_error(cls, error.errors()[0], where) from None
+
+
+def mapping(value: Any, where: str, example: str) -> Mapping[Any, Any]:
+    """A part of params.yaml that must be a mapping.
+
+    Raises:
+        UserError: it is none; `example` shows an entry.
+    """
+    if not isinstance(value, Mapping):
+        raise UserError(where, f"must be a mapping, got {value!r}", f"write it as `{example}`")
+    return value
+
+
+def check_name(name: Any, where: str) -> None:
+    """Refuse a name that cannot be a folder's and a stage's.
+
+    Raises:
+        UserError: says what a name is.
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise UserError(where, "a name is lower-case letters, digits, '-' and '_', a letter first", "rename it")
 
 
 def _user_error(cls: type[BaseModel], detail: ErrorDetails, where: str) -> UserError:

@@ -4,7 +4,6 @@ A variant is written flat (`sparse: {model: sparse, penalty: kl, epochs: 40}`); 
 params, to its base's params when the model wraps another, and to the training section.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,13 +11,13 @@ from typing import Any
 from pydantic import BaseModel
 
 from components import models
-from components.params import unknown, validate
+from components.params import check_name, mapping, unknown, validate
 from components.params.threshold import OF_VARIANT
 from components.params.threshold import Params as ThresholdParams
 from components.params.train import Params as TrainParams
 from components.runtime.errors import UserError
 
-_NAME = re.compile(r"[a-z][a-z0-9_-]*")
+_EXAMPLE = "name: {model: vanilla}"
 
 
 @dataclass(frozen=True)
@@ -39,13 +38,12 @@ def resolve(name: str, raw: Mapping[str, Any]) -> Variant:
     Raises:
         UserError: unknown variant, model, base or key, or a value out of its range.
     """
-    variants = _mapping(raw.get("variants"), "variants")
+    variants = mapping(raw.get("variants"), "variants", _EXAMPLE)
     if name not in variants:
         raise unknown("variants", "variant", name, variants)
     where = f"variants.{name}"
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise UserError(where, "a name is lower-case letters, digits, '-' and '_', a letter first", "rename it")
-    given = dict(_mapping(variants[name], where))
+    check_name(name, where)
+    given = dict(mapping(variants[name], where, _EXAMPLE))
     if "model" not in given:
         raise UserError(f"{where}.model", "is missing", f"name a model: {', '.join(models.known())}")
     entry = models.find(given.pop("model"), f"{where}.model")
@@ -54,7 +52,7 @@ def resolve(name: str, raw: Mapping[str, Any]) -> Variant:
         base = models.find(given.pop("base", entry.default_base), f"{where}.base")
         if base.wraps or base.closed_form:
             raise UserError(f"{where}.base", f"'{base.name}' cannot be wrapped", f"use {', '.join(models.bases())}")
-    return _deal(name, entry, base, given, _mapping(raw.get("train") or {}, "train"))
+    return _deal(name, entry, base, given, mapping(raw.get("train") or {}, "train", _EXAMPLE))
 
 
 def _deal(
@@ -92,13 +90,7 @@ def _deal(
 
 def resolve_all(raw: Mapping[str, Any]) -> list[Variant]:
     """Resolve every variant, in the order of params.yaml."""
-    variants = _mapping(raw.get("variants"), "variants")
+    variants = mapping(raw.get("variants"), "variants", _EXAMPLE)
     if not variants:
         raise UserError("variants", "is empty", "name at least one variant, e.g. `pca: {model: pca}`")
     return [resolve(name, raw) for name in variants]
-
-
-def _mapping(value: Any, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise UserError(where, f"must be a mapping, got {value!r}", "write it as `name: {model: vanilla}`")
-    return value

@@ -11,9 +11,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from components.runtime.errors import UserError
+from components.runtime.errors import UserError, without_logins
 from components.runtime.outputs import WORK, complete_file, write_json
 
 LOCK = Path("dvc.lock")
@@ -42,13 +41,6 @@ def is_default_store() -> bool:
     return tracking_uri() == f"sqlite:///{STORE}"
 
 
-def without_password(uri: str) -> str:
-    """The same address, fit for a log."""
-    parts = urlsplit(uri)
-    # only where there is one: taken apart and put together, sqlite:///file would lose a slash
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if "@" in parts.netloc else uri
-
-
 def code_state() -> CodeState:
     """The state of the code.
 
@@ -75,7 +67,7 @@ def publish_key() -> str:
 def is_published() -> bool:
     """Whether the results in this checkout have been published to the store in use."""
     note = published()
-    if note.get("tracking_uri") != without_password(tracking_uri()) or note.get("key") != publish_key():
+    if note.get("tracking_uri") != without_logins(tracking_uri()) or note.get("key") != publish_key():
         return False
     return not is_default_store() or STORE.exists()  # the note outlives a store that was deleted
 
@@ -92,7 +84,7 @@ def published() -> dict[str, Any]:
 def note_published(key: str, outcome: dict[str, Any]) -> None:
     """Remember that the publication of `key` is complete, and what came of it."""
     with complete_file(PUBLISHED) as temporary:
-        write_json(temporary, {"tracking_uri": without_password(tracking_uri()), "key": key, **outcome})
+        write_json(temporary, {"tracking_uri": without_logins(tracking_uri()), "key": key, **outcome})
 
 
 def _git(*arguments: str) -> str:

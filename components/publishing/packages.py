@@ -13,6 +13,8 @@ from components.data.columns import FALSE_WORDS, MISSING, TRUE_WORDS, Column
 from components.data.rows import read_rows
 from components.data.splits import Manifest, load_records
 from components.publishing.runs import copy_file
+from components.runtime.outputs import ARTIFACTS
+from components.scoring.conformal import Calibration
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 COLUMNS = "columns.json"
 """The rules by which served_table.py reads a user's cells."""
+LEVELS = "alarm_levels.npy"
+"""What p-values decide by at any alpha (n,) float64; see `alarm_levels`."""
 _EXAMPLE_RECORDS = 2
 _NUMPY_TYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(bool)": "bool", "tensor(int64)": "int64"}
 
@@ -36,13 +40,15 @@ class Package:
     example: "np.ndarray | pd.DataFrame"
 
 
-def make_package(scorer: Path, manifest: Manifest, folder: Path) -> Package:
-    """Gather the parts of the model around a scorer.onnx in `folder`."""
-    copy_file(scorer, folder / scorer.name)
-    return (_table if manifest.kind == "table" else _array)(folder / scorer.name, manifest)
+def make_package(variant: str, manifest: Manifest, folder: Path) -> Package:
+    """Gather the parts of the model around a variant's scorer.onnx in `folder`."""
+    scorer, calibration = folder / "scorer.onnx", Calibration.load(ARTIFACTS / "threshold" / variant)
+    copy_file(ARTIFACTS / "export" / variant / scorer.name, scorer)
+    np.save(folder / LEVELS, calibration.alarm_levels(), allow_pickle=False)
+    return (_table if manifest.kind == "table" else _array)(scorer, manifest, calibration.alpha)
 
 
-def _array(scorer: Path, _: Manifest) -> Package:
+def _array(scorer: Path, _: Manifest, alpha: float) -> Package:
     """The graph's own input, with the batch left open."""
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
@@ -56,12 +62,12 @@ def _array(scorer: Path, _: Manifest) -> Package:
     names = _outputs(session)
     # without a name, clients send the array as it is
     inputs, outputs = specs([None], session.get_inputs()), specs(names, session.get_outputs())
-    signature = ModelSignature(inputs, outputs, _parameters(names))
+    signature = ModelSignature(inputs, outputs, _parameters(names, alpha))
     example = np.array(load_records("test")[:_EXAMPLE_RECORDS])
-    return Package(_script("served_model"), {"scorer": str(scorer)}, signature, example)
+    return Package(_script("served_model"), _artifacts(scorer), signature, example)
 
 
-def _table(scorer: Path, manifest: Manifest) -> Package:
+def _table(scorer: Path, manifest: Manifest, alpha: float) -> Package:
     """Columns of any type: the script converts what comes, MLflow's own types would refuse most of it."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
@@ -74,10 +80,14 @@ def _table(scorer: Path, manifest: Manifest) -> Package:
     signature = ModelSignature(
         Schema([ColSpec(AnyType(), column.name) for column in columns]),
         Schema([ColSpec(*column) for column in types]),
-        _parameters(names),
+        _parameters(names, alpha),
     )
-    artifacts = {"scorer": str(scorer), "columns": str(rules)}
+    artifacts = _artifacts(scorer) | {"columns": str(rules)}
     return Package(_script("served_table"), artifacts, signature, example_rows(columns))
+
+
+def _artifacts(scorer: Path) -> dict[str, str]:
+    return {"scorer": str(scorer), "levels": str(scorer.with_name(LEVELS))}
 
 
 def example_rows(columns: Sequence[Column]) -> "pd.DataFrame":
@@ -114,11 +124,11 @@ def _outputs(session: "InferenceSession") -> list[str]:
     return [output.name for output in session.get_outputs()]
 
 
-def _parameters(outputs: list[str]) -> object:
-    """The list of outputs, as a parameter of every request."""
+def _parameters(outputs: list[str], alpha: float) -> object:
+    """What a request may ask for: some of the outputs, alarms at another alpha."""
     from mlflow.types import ParamSchema, ParamSpec
 
-    return ParamSchema([ParamSpec("outputs", "string", outputs, shape=(-1,))])
+    return ParamSchema([ParamSpec("outputs", "string", outputs, shape=(-1,)), ParamSpec("alpha", "double", alpha)])
 
 
 def _script(name: str) -> Path:

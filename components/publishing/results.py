@@ -15,13 +15,14 @@ from typing import Any
 from ruamel.yaml import YAML, YAMLError
 
 from components.data.splits import Manifest, load_manifest
-from components.params import read_params
+from components.params import load_section, read_params
 from components.publishing.key import LOCK, CodeState, code_state
 from components.runtime.errors import UserError
 from components.runtime.outputs import ARTIFACTS, read_json
 
 CHAIN = ("train", "threshold", "evaluate", "export")
 # data is not hashed again: it may be large, and a stage that read other data than dvc.lock names left other results
+_IGNORED = {"__pycache__", ".gitkeep"}  # as in .dvcignore
 _UNCHECKED = (str(ARTIFACTS / "ingest"), str(ARTIFACTS / "prepare"))
 
 
@@ -37,6 +38,8 @@ class Results:
     manifest: Manifest
     data_digest: str
     code: CodeState
+    analysed: tuple[str, ...]
+    """The variants with results of `analyse`."""
 
     @property
     def winner(self) -> str:
@@ -46,6 +49,10 @@ class Results:
     def variant_key(self, variant: str) -> str:
         """Content hash of one variant's chain of results."""
         return self._key(f"{stage}@{variant}" for stage in CHAIN)
+
+    def analysis_key(self, variant: str) -> str:
+        """Content hash of what `analyse` found of one variant, which is no part of its chain: it decides nothing."""
+        return self._key([f"analyse@{variant}"])
 
     def pipeline_key(self) -> str:
         """Content hash of all variants' results and their comparison."""
@@ -65,7 +72,10 @@ def load_results() -> Results:
     params = read_params()
     variants = tuple(params["variants"])
     stages = _read_lock()
-    _check(stages, [*(f"{stage}@{variant}" for variant in variants for stage in CHAIN), "compare"], params)
+    analysed = tuple(load_section("analyse", params).variants)
+    chains = [f"{stage}@{variant}" for variant in variants for stage in CHAIN]
+    beside = [f"baseline@{name}" for name in params["baselines"]] + [f"analyse@{variant}" for variant in analysed]
+    _check(stages, [*chains, *beside, "compare"], params)
     config = read_json(ARTIFACTS / "train" / variants[0] / "config.json", f"train@{variants[0]}")
     return Results(
         stages,
@@ -75,6 +85,7 @@ def load_results() -> Results:
         load_manifest(),
         config["data_digest"],
         code_state(),
+        analysed,
     )
 
 
@@ -112,7 +123,7 @@ def _look_up(params: dict[str, Any], key: str) -> Any:
 def _md5(path: Path) -> str | None:
     """DVC's digest of a file or folder; None where there is nothing."""
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+        files = sorted(file for file in path.rglob("*") if file.is_file() and not _IGNORED.intersection(file.parts))
         listing = [{"md5": _md5(file), "relpath": file.relative_to(path).as_posix()} for file in files]
         listing.sort(key=lambda entry: entry["relpath"] or "")
         digest = hashlib.md5(json.dumps(listing, sort_keys=True).encode(), usedforsecurity=False)

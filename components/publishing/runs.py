@@ -42,7 +42,7 @@ def publish_pipeline(store: Store, results: Results) -> "Run":
     board = results.leaderboard
     names = ("winner", "rule", "candidates", "eligible")
     log_params(store, run, {**{name: board[name] for name in names}, "source": results.manifest.source["name"]})
-    rows = board["rows"].items()
+    rows = {**board["rows"], **board["baselines"]}.items()
     log_metrics(store, run, {f"{variant}/{name}": value for variant, row in rows for name, value in row.items()})
     store.client.log_inputs(run.info.run_id, [_dataset(results)])
     with staged() as folder:
@@ -80,8 +80,23 @@ def publish_variant(store: Store, results: Results, variant: str, parent: str) -
                 copy_file(path, folder / stage / path.relative_to(folders[stage]))
             store.client.log_artifacts(run_id, str(folder))
         store.client.set_terminated(run_id, "FINISHED")
+    if variant in results.analysed:
+        _publish_analysis(store, run, results, variant)
     store.client.set_tag(parent, f"{TAG}run.{variant}", run_id)
     return run_id
+
+
+def _publish_analysis(store: Store, run: "Run", results: Results, variant: str) -> None:
+    """Add what `analyse` found, to a finished run too: an analysis may be asked for long after the training."""
+    key, tag = results.analysis_key(variant), f"{TAG}analysis"
+    if run.data.tags.get(tag) == key:
+        return
+    found = ARTIFACTS / "analyse" / variant
+    with staged() as folder:
+        for path in filter(Path.is_file, found.rglob("*")):
+            copy_file(path, folder / "analyse" / path.relative_to(found))
+        store.client.log_artifacts(run.info.run_id, str(folder))
+    store.client.set_tag(run.info.run_id, tag, key)
 
 
 def finish_pipeline(store: Store, run_id: str, promotion: dict[str, Any], report: str) -> None:
@@ -118,22 +133,14 @@ def copy_file(source: Path, target: Path) -> None:
 def find_or_create(
     store: Store, key: str, name: str, tags: dict[str, str], source: str = "components.register"
 ) -> "Run":
-    """The run with this key, which is created with these tags where there is none.
-
-    Args:
-        store: the tracking store.
-        key: content hash of what the run describes.
-        name: of the run.
-        tags: a commit among them, or none.
-        source: the module that makes it.
-    """
+    """The run with this key, or a new one; `tags` name its commit, `source` is the act that writes it."""
     found = store.client.search_runs([store.experiment_id], f"tags.`{KEY_TAG}` = '{key}'", max_results=1)
     if found:
         return found[0]
     place = {
         "mlflow.source.name": source,
         "mlflow.source.type": "LOCAL",
-        "mlflow.source.git.commit": tags.get(f"{TAG}commit", ""),
+        "mlflow.source.git.commit": tags[f"{TAG}commit"],
         "mlflow.user": _user(),
         f"{TAG}machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
     }

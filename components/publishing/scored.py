@@ -8,16 +8,17 @@ from components.publishing.store import TAG, Store
 from components.runtime.outputs import sha256
 
 
-def publish_scored(store: Store, manifest: dict[str, Any], files: list[Path]) -> str:
+def publish_scored(store: Store, manifest: dict[str, Any], files: list[Path], commit: str) -> str:
     """Tell of a batch, keyed by the first file's content; returns the run's id.
 
     Args:
         store: the tracking store.
         manifest: of the answer.
         files: to upload, the manifest first.
+        commit: that the version was made by.
     """
     model, fdr = manifest["model"], manifest["fdr"] or {}
-    tags = {f"{TAG}scored_by": f"{model['name']}/{model['version']}"}
+    tags = {f"{TAG}commit": commit, f"{TAG}scored_by": f"{model['name']}/{model['version']}"}
     run = find_or_create(store, sha256(files[0]), "scoring", tags, source="components.score")
     if is_finished(run):
         return run.info.run_id

@@ -39,6 +39,7 @@ class TableScorer(mlflow.pyfunc.PythonModel):
         """Open the graph once per server process."""
         self.session = onnxruntime.InferenceSession(context.artifacts["scorer"], providers=["CPUExecutionProvider"])
         self.outputs = [output.name for output in self.session.get_outputs()]
+        self.levels = np.load(context.artifacts["levels"], allow_pickle=False)
         rules = json.loads(Path(context.artifacts["columns"]).read_text(encoding="utf-8"))
         words = {name: frozenset(rules[name]) for name in ("missing", "true", "false")}
         self.converters = [Converter(column, words) for column in rules["columns"]]
@@ -48,23 +49,40 @@ class TableScorer(mlflow.pyfunc.PythonModel):
 
         Args:
             model_input: a column for each of the signature's, of any type that can be understood; others are ignored.
-            params: `outputs` names the outputs wanted, e.g. ["score"] for a short answer.
+            params: `outputs` names the outputs wanted, e.g. ["score"] for a short answer; `alpha` moves `is_anomaly`
+                to another bound of false alarms than the one the threshold was fitted at.
         """
-        wanted = list((params or {}).get("outputs", self.outputs))
+        params = params or {}
+        wanted = list(params.get("outputs", self.outputs))
         if unknown := sorted(set(wanted) - set(self.outputs)):
             raise MlflowException.invalid_parameter_value(
                 f"outputs: unknown {', '.join(unknown)}; known: {', '.join(self.outputs)}"
             )
         rows = _one_per_record(model_input)
         feed = {converter.name: converter.convert(rows[converter.name]) for converter in self.converters}
+        asked = list(dict.fromkeys([*wanted, "p_value"]))
         # a request without records still gets columns of the right type
         parts = []
         for start in range(0, max(len(rows), 1), CHUNK):
             chunk = {name: values[start : start + CHUNK] for name, values in feed.items()}
-            parts.append(self.session.run(wanted, chunk))
-        columns = {name: np.concatenate(arrays) for name, arrays in zip(wanted, zip(*parts, strict=True), strict=True)}
-        floats = {name: "float64" for name, values in columns.items() if values.dtype == np.float32}
-        return pd.DataFrame(columns, index=rows.index).astype(floats)
+            parts.append(self.session.run(asked, chunk))
+        found = {name: np.concatenate(arrays) for name, arrays in zip(asked, zip(*parts, strict=True), strict=True)}
+        if "alpha" in params:
+            found["is_anomaly"] = self._alarms(found["p_value"], params["alpha"])
+        floats = {name: "float64" for name in wanted if found[name].dtype == np.float32}
+        return pd.DataFrame({name: found[name] for name in wanted}, index=rows.index).astype(floats)
+
+    def _alarms(self, p_value: np.ndarray, alpha: float) -> np.ndarray:
+        """Decisions at any alpha (batch,) bool: what fitting the threshold at that alpha would decide."""
+        n = len(self.levels)
+        if not self.levels[0] <= alpha < 1:
+            least = np.ceil(self.levels[0] * 1e6) / 1e6  # rounded up, so that what the message says is enough
+            raise MlflowException.invalid_parameter_value(
+                f"alpha: must be below 1 and at least {least:g}, the least that {n} calibration records can promise; "
+                f"got {alpha:g}"
+            )
+        # a p-value is a count over n + 1, which float32 gives back
+        return np.rint(p_value * np.float64(n + 1)) <= np.searchsorted(self.levels, alpha, side="right")
 
 
 class Converter:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from components.publishing.key import STORE, is_default_store, tracking_uri, without_password
-from components.runtime.errors import UserError
+from components.publishing.key import STORE, is_default_store, tracking_uri
+from components.runtime.errors import UserError, without_logins
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment
@@ -105,9 +105,7 @@ def open_store(name: str) -> Iterator[Store]:
         if client and isinstance(error, MlflowException) and error.error_code in _OURS:
             raise
         first_line = str(error).strip().partition("\n")[0]
-        raise UserError(
-            without_password(tracking_uri()), f"the tracking store failed ({first_line})", _fix()
-        ) from error
+        raise UserError(tracking_uri(), f"the tracking store failed ({first_line})", _fix()) from error
 
 
 def _fix() -> str:
@@ -121,7 +119,7 @@ def _check_reachable(uri: str) -> None:
     port = parts.port or _DATABASE_PORTS.get(parts.scheme.partition("+")[0])
     try:
         if parts.scheme in ("http", "https"):
-            url = f"{without_password(uri).rstrip('/')}/health"
+            url = f"{without_logins(uri).rstrip('/')}/health"
             urllib.request.urlopen(url, timeout=_KNOCK_SECONDS).close()  # noqa: S310 - the scheme was looked at
         elif parts.hostname and port:
             socket.create_connection((parts.hostname, port), timeout=_KNOCK_SECONDS).close()
@@ -131,7 +129,7 @@ def _check_reachable(uri: str) -> None:
         reason = getattr(error, "reason", error)
         if isinstance(reason, ssl.SSLError):
             return  # MLflow has settings of its own for certificates
-        raise UserError(without_password(uri), f"the tracking server is away ({reason})", _fix()) from None
+        raise UserError(uri, f"the tracking server is away ({reason})", _fix()) from None
 
 
 def _check_home(experiment: "Experiment") -> None:

@@ -9,10 +9,11 @@ from components.data.splits import PREPARED, load_manifest
 from components.publishing.key import LOCK, PARAMS
 from components.publishing.listing import LISTING, list_records
 from components.publishing.packages import make_package
+from components.publishing.reference import REFERENCE, write_reference
 from components.publishing.results import Results
 from components.publishing.runs import REQUIREMENTS, copy_file, provenance, staged
 from components.publishing.store import KEY_TAG, TAG, Store
-from components.runtime.outputs import ARTIFACTS, read_json, sha256
+from components.runtime.outputs import ARTIFACTS, sha256
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -23,8 +24,6 @@ SCORER = Path("artifacts/scorer.onnx")
 """Where MLflow puts the graph inside a version."""
 SCORER_DIGEST = f"{TAG}scorer_sha256"
 """Tag of a version: the digest of its graph, by which a damaged copy is refused."""
-CALIBRATION_N = f"{TAG}calibration_n"
-"""Tag of a version: the calibration scores behind its p-values."""
 _LONGEST_DESCRIPTION = 5000
 
 
@@ -39,29 +38,25 @@ def publish_version(store: Store, results: Results, run_id: str) -> "ModelVersio
     """Register the winner, with its files under its run."""
     from mlflow.exceptions import MlflowException
 
-    export = ARTIFACTS / "export" / results.winner
     with staged() as folder:
-        write_model(folder / "model", export / "scorer.onnx")
+        write_model(folder / "model", results.winner)
+        write_reference(folder / "model" / REFERENCE, results.winner)
+        digest = sha256(folder / "model" / SCORER)
         store.client.log_artifacts(run_id, str(folder))
     try:
         store.client.create_registered_model(store.name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    promise = read_json(ARTIFACTS / "threshold" / results.winner / "threshold.json", f"threshold@{results.winner}")
-    tags = {
-        f"{TAG}variant": results.winner,
-        KEY_TAG: results.variant_key(results.winner),
-        SCORER_DIGEST: sha256(export / "scorer.onnx"),
-        CALIBRATION_N: str(promise["n"]),
-    }
+    key = results.variant_key(results.winner)
+    tags = {f"{TAG}variant": results.winner, KEY_TAG: key, SCORER_DIGEST: digest}
     # the key comes with the version in one call, so no interruption leaves a version that cannot be found again
     return store.client.create_model_version(
         store.name,
         f"{store.client.get_run(run_id).info.artifact_uri}/model",
         run_id,
         tags=provenance(results) | tags,
-        description=(export / "card.md").read_text()[:_LONGEST_DESCRIPTION],
+        description=(ARTIFACTS / "export" / results.winner / "card.md").read_text()[:_LONGEST_DESCRIPTION],
     )
 
 
@@ -83,14 +78,16 @@ def adopt_commit(store: Store, results: Results, version: "ModelVersion") -> boo
     return True
 
 
-def write_model(folder: Path, scorer: Path) -> None:
-    """Write an MLflow model: graph, script, signature, input example, pinned requirements, and where it comes from."""
+def write_model(folder: Path, variant: str) -> None:
+    """Write a variant as an MLflow model: graph, alarm levels, script, signature, input example, pinned requirements,
+    and where it comes from.
+    """
     import mlflow
     import onnxruntime
     import pandas as pd
 
     with staged() as plain:
-        package = make_package(scorer, load_manifest(), plain)
+        package = make_package(variant, load_manifest(), plain)
         mlflow.pyfunc.save_model(
             folder,
             python_model=package.script,

@@ -10,7 +10,7 @@ from components.reporting import INK
 
 _ELEMENTS = {
     "svg", "g", "defs", "path", "use", "text", "tspan", "rect", "circle", "ellipse", "line", "polyline", "polygon",
-    "image", "clipPath", "linearGradient", "radialGradient", "stop", "pattern", "marker", "mask",
+    "image", "clipPath", "linearGradient", "radialGradient", "stop", "pattern", "marker", "mask", "title",
 }  # fmt: skip
 """All that a figure may hold; a <style> would reach the whole page, a <script> has no business here."""
 _REFERENCE = re.compile(r"url\(#")
@@ -36,7 +36,7 @@ def _clean(element: ElementTree.Element, prefix: str) -> None:
             _clean(child, prefix)
         else:
             element.remove(child)
-    if element.tag not in ("text", "tspan"):
+    if element.tag not in ("text", "tspan", "title"):
         element.text = None
         for child in element:
             child.tail = None

@@ -17,7 +17,7 @@ _MOST_CODES = 10_000  # records of a large split whose codes are looked at, even
 
 
 def draw(judged: Judged, history: Path, best_epoch: int | None, number: int, folder: Path) -> None:
-    """Write anomalies.svg, errors.svg, codes.svg and, where there were epochs, losses.svg.
+    """Write anomalies.svg, errors.svg, codes.svg, with labels mistakes.svg, and, where there were epochs, losses.svg.
 
     Besides, reconstructions.svg of images and arrays, columns.svg of tables.
 
@@ -34,6 +34,8 @@ def draw(judged: Judged, history: Path, best_epoch: int | None, number: int, fol
     else:
         plots.save(_reconstructions(judged, number), folder / "reconstructions.svg")
     plots.save(_anomalies(judged, number), folder / "anomalies.svg")
+    if len(mistakes := _mistakes(judged, number)):
+        plots.save(_strange(judged, mistakes, "False alarms and misses, with class and score"), folder / "mistakes.svg")
     plots.save(_errors(judged), folder / "errors.svg")
     plots.save(_codes(judged), folder / "codes.svg")
     if best_epoch is not None:
@@ -54,14 +56,30 @@ def _reconstructions(judged: Judged, number: int) -> Figure:
 def _anomalies(judged: Judged, number: int) -> Figure:
     """The strangest records of all, true anomalies or not."""
     rows = np.argsort(-judged.scores, kind="stable")[:number]
-    title, captions = "Strangest records, with class and score", _captions(judged, rows)
+    return _strange(judged, rows, "Strangest records, with class and score")
+
+
+def _mistakes(judged: Judged, number: int) -> np.ndarray:
+    """Rows of the strangest false alarms, then of the least strange misses, up to half of `number` each."""
+    if not judged.anomalous.any():  # without a known anomaly nothing says that an alarm is false
+        return np.empty(0, np.intp)
+    false_alarms = np.flatnonzero(~judged.anomalous & judged.alarms)
+    misses = np.flatnonzero(judged.anomalous & ~judged.alarms)
+    false_alarms = false_alarms[np.argsort(-judged.scores[false_alarms], kind="stable")]
+    misses = misses[np.argsort(judged.scores[misses], kind="stable")]
+    return np.concatenate([false_alarms[: number // 2], misses[: number // 2]])
+
+
+def _strange(judged: Judged, rows: np.ndarray, title: str) -> Figure:
+    """Chosen records and what in them makes their scores."""
+    captions, anomalous = _captions(judged, rows), judged.anomalous[rows]
     if judged.columns:
-        return table_plots.strangest(
-            np.concatenate(list(_contributions(judged, rows))), _names(judged), captions, judged.anomalous[rows]
-        )
+        parts = np.concatenate(list(_contributions(judged, rows)))
+        return table_plots.strangest(parts, _names(judged), captions, anomalous, title)
     if judged.model.item.is_image:
-        return plots.images(*_pair(judged, rows), title, captions, judged.anomalous[rows])
-    return plots.strips(*_pair(judged, rows), title, captions, judged.anomalous[rows])
+        heat = np.concatenate([parts.numpy() for parts in _raw_contributions(judged, rows)])
+        return plots.images(*_pair(judged, rows), title, captions, anomalous, _finite(heat))
+    return plots.strips(*_pair(judged, rows), title, captions, anomalous)
 
 
 def _explained(judged: Judged) -> Figure:
@@ -73,10 +91,21 @@ def _explained(judged: Judged) -> Figure:
 def _contributions(judged: Judged, rows: np.ndarray) -> Iterator[np.ndarray]:
     """Parts of the score (row, column) float64, a batch at a time; what is no number shows as zero."""
     of, count = torch.tensor(column_of(judged.columns)), len(judged.columns)
+    for whole in _raw_contributions(judged, rows):
+        yield _finite(by_column(whole, of, count).numpy())
+
+
+def _raw_contributions(judged: Judged, rows: np.ndarray) -> Iterator[torch.Tensor]:
+    """Parts of the score (row, *item), a batch at a time."""
     for batch in reconstruct(judged.model, judged.scale, judged.records, rows):
-        whole = judged.detector.contributions(batch.x, batch.x_hat, batch.code)
-        parts = by_column(whole, of, count).numpy().astype(np.float64)
-        yield np.nan_to_num(parts, nan=0, posinf=0, neginf=0)
+        with torch.no_grad():  # not around the yield, which would leave it to the caller
+            parts = judged.detector.contributions(batch.x, batch.x_hat, batch.code)
+        yield parts
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    """The same in float64; what is no number is zero."""
+    return np.nan_to_num(values.astype(np.float64), nan=0, posinf=0, neginf=0)
 
 
 def _mean(parts: Iterator[np.ndarray], records: int) -> np.ndarray:
@@ -99,7 +128,9 @@ def _errors(judged: Judged) -> Figure:
     scores, alarms = judged.scores.astype(np.float64), judged.alarms
     kinds = {"normal": ~judged.anomalous, "anomalous": judged.anomalous}
     labels = {name: f"{name}: {alarms[of].mean():.1%} of {of.sum():,} alarm" for name, of in kinds.items() if of.any()}
-    return plots.errors({labels[name]: scores[kinds[name]] for name in labels}, judged.calibration.threshold)
+    return plots.errors(
+        {labels[name]: scores[kinds[name]] for name in labels}, judged.calibration.threshold, judged.detector.meaning
+    )
 
 
 def _codes(judged: Judged) -> Figure:
@@ -116,7 +147,8 @@ def _codes(judged: Judged) -> Figure:
     else:
         points, shares = _leading_plane(codes)
         names = tuple(f"direction {i + 1} ({share:.0%} of the variance)" for i, share in enumerate(shares))
-    return plots.codes(points, names, classes, judged.anomalous[rows])
+    titles = [f"record {row}, {caption}" for row, caption in zip(rows, _captions(judged, rows), strict=True)]
+    return plots.codes(points, names, classes, judged.anomalous[rows], titles)
 
 
 def _leading_plane(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -149,8 +181,7 @@ def _pair(judged: Judged, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _pairs(judged: Judged, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The same, a batch at a time."""
     for batch in reconstruct(judged.model, judged.scale, judged.records, rows):
-        x, x_hat = (values.numpy().astype(np.float64) for values in (batch.x, batch.x_hat))
-        yield x, np.nan_to_num(x_hat, nan=0, posinf=0, neginf=0)
+        yield batch.x.numpy().astype(np.float64), _finite(batch.x_hat.numpy())
 
 
 def _columns(history: Path) -> dict[str, list[float]]:

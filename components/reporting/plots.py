@@ -78,12 +78,19 @@ def styled(draw: Callable[_Args, Figure]) -> Callable[_Args, Figure]:
     return drawn
 
 
+_TITLE = "title:"
+_TITLED = re.compile(rf'<a xlink:href="{_TITLE}([^"]*)"[^>]*>(.*?)</a>', re.DOTALL)
+
+
 def save(figure: Figure, path: Path) -> None:
-    """Write an SVG without dates, versions or ids that nothing refers to (several may share one page)."""
+    """Write an SVG without dates, versions or ids that nothing refers to (several may share one page).
+
+    Marks whose URL begins with `title:` show the rest of it when a pointer rests on them.
+    """
     buffer = io.StringIO()
     with style.context(["default", _STYLE]):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    svg = buffer.getvalue()
+    svg = _TITLED.sub(r"<g><title>\1</title>\2</g>", buffer.getvalue())
     used = set(re.findall(r"#([\w-]+)", svg))
     path.write_text(re.sub(r' id="([\w-]+)"', lambda found: found[0] if found[1] in used else "", svg))
 
@@ -125,12 +132,13 @@ def losses(history: Mapping[str, Sequence[float]], best_epoch: int) -> Figure:
 
 
 @styled
-def errors(kinds: Mapping[str, np.ndarray], threshold: float) -> Figure:
+def errors(kinds: Mapping[str, np.ndarray], threshold: float, meaning: str) -> Figure:
     """Histogram of scores with the threshold, each kind as shares of its own number.
 
     Args:
         kinds: label, then scores (record,); the first kind is the normal one.
         threshold: scores above it are alarms.
+        meaning: what a score is.
     """
     figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
     axes = figure.subplots()
@@ -151,17 +159,23 @@ def errors(kinds: Mapping[str, np.ndarray], threshold: float) -> Figure:
     axes.annotate(f"alarm above {threshold:.3g}", (threshold, 0.8), (4, -1), va="top", **text)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
     axes.grid(axis="y")
-    axes.set_xlabel("score: mean squared error of the reconstruction")
+    axes.set_xlabel(f"score: {meaning}")
     axes.set_title("Scores of test records")
     axes.legend(loc="upper left")
     return figure
 
 
 @styled
-def codes(points: np.ndarray, axis_names: tuple[str, str], classes: Sequence[str], anomalous: np.ndarray) -> Figure:
-    """Records in two dimensions, with the name of each class at its median.
+def codes(
+    points: np.ndarray,
+    axis_names: tuple[str, str],
+    classes: Sequence[str],
+    anomalous: np.ndarray,
+    titles: Sequence[str],
+) -> Figure:
+    """Records in two dimensions, each with its title under the pointer, with the name of each class at its median.
 
-    Shapes: points (record, 2), classes (record,) names, anomalous (record,) bool.
+    Shapes: points (record, 2), classes (record,) names, anomalous (record,) bool, titles (record,).
     """
     figure = Figure(figsize=(WIDTH, 4.4), layout="constrained")
     axes = figure.subplots()
@@ -169,7 +183,10 @@ def codes(points: np.ndarray, axis_names: tuple[str, str], classes: Sequence[str
     for kind, colour, marker, name in ((False, NORMAL, "o", "normal"), (True, ANOMALOUS, "^", "anomalous")):
         rows = shown[anomalous[shown] == kind]
         if len(rows):
-            axes.scatter(*points[rows].T, s=16, color=colour, alpha=0.6, linewidths=0, marker=marker, label=name)
+            marks = axes.scatter(
+                *points[rows].T, s=16, color=colour, alpha=0.6, linewidths=0, marker=marker, label=name
+            )
+            marks.set_urls([_TITLE + titles[row] for row in rows])
     names = np.asarray(classes)
     for name in sorted(set(classes) - {""}):
         x, y = np.median(points[names == name], axis=0)
@@ -182,8 +199,18 @@ def codes(points: np.ndarray, axis_names: tuple[str, str], classes: Sequence[str
 
 
 @styled
-def images(x: np.ndarray, x_hat: np.ndarray, title: str, captions: Sequence[str], anomalous: Sequence[bool]) -> Figure:
-    """Records above their reconstructions above the differences. Shapes: (record, channel, height, width), in 0..1."""
+def images(
+    x: np.ndarray,
+    x_hat: np.ndarray,
+    title: str,
+    captions: Sequence[str],
+    anomalous: Sequence[bool],
+    contributions: np.ndarray | None = None,
+) -> Figure:
+    """Records above their reconstructions above what each pixel adds to the score, or above the differences.
+
+    Shapes: (record, channel, height, width); x and x_hat in 0..1, contributions not negative.
+    """
     rows = -(-len(x) // _PER_ROW)
     height, width = x.shape[2:]
     tile = 0.81, 0.81 * min(height / width, 3)  # inches
@@ -194,12 +221,16 @@ def images(x: np.ndarray, x_hat: np.ndarray, title: str, captions: Sequence[str]
     axes.set(xlim=(0, WIDTH), ylim=(head + rows * block, 0))
     axes.set_axis_off()
     axes.text(0.04, 0.08, title, va="top", fontsize=11, fontweight="bold")
-    difference = (x_hat - x).mean(1)
-    strongest = float(np.abs(difference).max()) or 1.0
+    if contributions is None:
+        below, name_below = (x_hat - x).mean(1), "difference:\norange too high,\nblue too low"
+        strongest = np.full(len(x), np.abs(below).max() or 1.0)
+    else:
+        below, name_below = contributions.sum(1), "adds to the\nscore where\norange"
+        strongest = below.reshape(len(x), -1).max(1).clip(min=1e-30)
     for number in range(len(x)):
         row, column = divmod(number, _PER_ROW)
         at_x, at_y = left + column * (tile[0] + 0.1), head + row * block
-        tints = (_grey_or_colour(x[number]), _grey_or_colour(x_hat[number]), _signed(difference[number], strongest))
+        tints = (grey_or_colour(x[number]), grey_or_colour(x_hat[number]), signed(below[number], strongest[number]))
         colour = ANOMALOUS if anomalous[number] else NORMAL
         for line, picture in enumerate(tints):
             top = at_y + line * (tile[1] + 0.04)
@@ -211,7 +242,7 @@ def images(x: np.ndarray, x_hat: np.ndarray, title: str, captions: Sequence[str]
             )  # fmt: skip
         axes.text(at_x + tile[0] / 2, at_y + block - foot + 0.05, captions[number], ha="center", va="top", fontsize=8)
         if column == 0:
-            for line, name in enumerate(("record", "reconstruction", "difference:\norange too high,\nblue too low")):
+            for line, name in enumerate(("record", "reconstruction", name_below)):
                 middle = at_y + line * (tile[1] + 0.04) + tile[1] / 2
                 axes.text(left - 0.08, middle, name, ha="right", va="center", fontsize=8)
     axes.set(xlim=(0, WIDTH), ylim=(head + rows * block, 0))
@@ -248,7 +279,7 @@ def strips(x: np.ndarray, x_hat: np.ndarray, title: str, captions: Sequence[str]
     difference = x_hat - x
     # one freak value must not fade all others
     strongest = float(np.quantile(np.abs(difference), 0.98)) or 1.0
-    axes.imshow(_signed(difference, strongest), interpolation="none", aspect="auto")
+    axes.imshow(signed(difference, strongest), interpolation="none", aspect="auto")
     axes.set_yticks(np.arange(len(x)), captions, fontsize=8)
     for label, strange in zip(axes.get_yticklabels(), anomalous, strict=True):
         label.set_fontweight("bold" if strange else "normal")
@@ -275,7 +306,7 @@ def examples(names: Sequence[str], records: Sequence[np.ndarray], anomalous: Seq
         for column, picture in enumerate(of):
             at = left + column * (tile + gap)
             box = (at, at + tile, top + tall, top)
-            axes.imshow(_grey_or_colour(picture), extent=box, interpolation="none", aspect="auto")
+            axes.imshow(grey_or_colour(picture), extent=box, interpolation="none", aspect="auto")
     axes.set(xlim=(0, WIDTH), ylim=(len(names) * (tall + gap), 0))
     return figure
 
@@ -286,7 +317,7 @@ def values(names: Sequence[str], records: Sequence[np.ndarray], anomalous: Seque
     rows = np.concatenate(records)
     figure = Figure(figsize=(WIDTH, 0.7 + 0.17 * len(rows)), layout="constrained")
     axes = figure.subplots()
-    axes.imshow(_signed(rows, float(np.quantile(np.abs(rows), 0.98)) or 1.0), interpolation="none", aspect="auto")
+    axes.imshow(signed(rows, float(np.quantile(np.abs(rows), 0.98)) or 1.0), interpolation="none", aspect="auto")
     ends = np.cumsum([len(of) for of in records])
     axes.set_yticks([end - (len(of) + 1) / 2 for end, of in zip(ends, records, strict=True)])
     for label, strange in zip(axes.set_yticklabels(names, parse_math=False), anomalous, strict=True):
@@ -298,13 +329,13 @@ def values(names: Sequence[str], records: Sequence[np.ndarray], anomalous: Seque
     return figure
 
 
-def _grey_or_colour(image: np.ndarray) -> np.ndarray:
+def grey_or_colour(image: np.ndarray) -> np.ndarray:
     """(channel, height, width) in 0..1 -> (height, width, 3) uint8; channel counts other than 3 show their mean."""
     planes = image if len(image) == 3 else np.repeat(image.mean(0, keepdims=True), 3, axis=0)
     return np.round(np.clip(planes, 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
 
 
-def _signed(difference: np.ndarray, strongest: float) -> np.ndarray:
+def signed(difference: np.ndarray, strongest: float) -> np.ndarray:
     """Any shape -> the same with RGBA: orange where the reconstruction is too high, blue where too low, clear at 0."""
     rgba = np.empty((*difference.shape, 4))
     rgba[..., :3] = np.where(difference[..., None] > 0, to_rgb(ANOMALOUS), to_rgb(NORMAL))

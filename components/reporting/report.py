@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup, escape
 
-from components.comparing import wording
 from components.comparing.candidates import Candidate
 from components.comparing.comparison import Comparison
 from components.comparing.gates import Gate
@@ -22,6 +21,8 @@ from components.data.splits import SPLITS, Manifest
 from components.reporting.answer import answer
 from components.reporting.data_card import DataCard
 from components.reporting.figures import inline
+from components.reporting.pages import environment
+from components.scoring.conformal import promise
 
 FIGURE_BUDGET = 4_000_000
 """Characters of figures of data and variants in a page of at most 5 MiB; the winner's come first."""
@@ -34,8 +35,27 @@ CAPTIONS = {
     "columns": ("Columns that explain alarms", "What each column adds to the scores of test records."),
     "losses": ("Training", "The weights of the best epoch on validation were kept."),
     "errors": ("Scores", "Each kind as shares of its own number; right of the dashed line lie the alarms."),
-    "anomalies": ("Strangest records", "The test records with the largest errors, true anomalies or not."),
-    "codes": ("Codes", "Codes of test records along their two directions of largest variance, class names at medians."),
+    "validity": (
+        "False alarms, promised and realised",
+        "At every alpha at once: a promise that holds stays inside the band from end to end in 95 % of all cases.",
+    ),
+    "p_values": (
+        "p-values",
+        "Of normal test records; they are uniform where these are like the calibration records.",
+    ),
+    "anomalies": (
+        "Strangest records",
+        "The test records with the largest scores, true anomalies or not, and what in them makes the score.",
+    ),
+    "mistakes": (
+        "False alarms and misses",
+        "Normal records that alarm, the strangest first, then anomalies that do not, the least strange first.",
+    ),
+    "codes": (
+        "Codes",
+        "Codes of test records along their two directions of largest variance, class names at medians; resting on a "
+        "mark tells which record it is.",
+    ),
 }
 """Title and caption by file name, in the order of the page; a figure that is not named here comes last."""
 
@@ -67,8 +87,8 @@ RANKINGS = (
 _SHOWN_ELSEWHERE = {
     "alpha", "threshold", "upper_95", "latent_dim", "parameters", "normal_records", "anomalous_records",
     "false_alarm", "false_alarm_rate", "false_alarms", "false_alarm_excess_p", "false_alarm_deficit_p",
-    "training_rule_false_alarm_rate", "mse_ratio_to_pca", "validation_mse", "validation_mse_ratio_to_pca",
-    "selection_auroc",
+    "training_rule_false_alarm_rate", "validity_p", "exchangeability_p", "mse_ratio_to_pca", "validation_mse",
+    "validation_mse_ratio_to_pca", "selection_auroc",
 }  # fmt: skip
 _CONFIG_TOLD_ELSEWHERE = ("variant", "best_epoch", "data_digest", "seed", "item.", "parameters")
 
@@ -177,22 +197,8 @@ def _pairs(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, s
             yield prefix + key, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False).strip("[]")
 
 
-def _unbroken(value: Any) -> Any:
-    # a number and its percent sign stay on one line
-    return value.replace(" %", "\u00a0%") if isinstance(value, str) else value
-
-
 def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        finalize=_unbroken,
-    )
-    forms = {name: getattr(wording, name) for name in ("percent", "promised", "number", "ratio", "signed", "p_value")}
-    environment.filters |= {**forms, "pairs": _pairs, "others": _others}
-    environment.globals |= {**forms, "interval": wording.interval}
-    return environment
+    made = environment()
+    made.filters |= {"pairs": _pairs, "others": _others}
+    made.globals["promise"] = promise
+    return made

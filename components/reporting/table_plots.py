@@ -43,7 +43,7 @@ def explained(calm: np.ndarray | None, alarmed: np.ndarray | None, names: Sequen
 
 @styled
 def strangest(
-    contributions: np.ndarray, names: Sequence[str], captions: Sequence[str], anomalous: Sequence[bool]
+    contributions: np.ndarray, names: Sequence[str], captions: Sequence[str], anomalous: Sequence[bool], title: str
 ) -> Figure:
     """One line per record: the share that each column has in its score. Shapes: contributions (record, column)."""
     shares = contributions / np.maximum(contributions.sum(1, keepdims=True), 1e-300)
@@ -58,7 +58,7 @@ def strangest(
         label.set_fontweight("bold" if strange else "normal")
     axes.set_xticks(np.arange(len(order)), _shortened(names, order), rotation=60, ha="right", fontsize=8)
     axes.set_xlabel("column (the darker, the more of the score)")
-    _title(axes, "Strangest records, with class and score", len(order), len(names))
+    _title(axes, title, len(order), len(names))
     return figure
 
 

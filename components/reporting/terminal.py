@@ -28,12 +28,17 @@ def print_leaderboard(board: dict[str, Any], rule: str, report: str) -> None:
             ratio(row["auroc"]) if "auroc" in row else "-",
             style="bold" if name == board["winner"] else None,
         )
+    for name, row in board["baselines"].items():
+        alarms, area = percent(row["false_alarm_rate"]), ratio(row["auroc"]) if "auroc" in row else "-"
+        table.add_row(name, "baseline", *[""] * 4, alarms, area, style="dim")
     console = _console()
     console.print("validation and test: squared error as a share of PCA's at the same code size", style="dim")
     console.print(table)
     console.print(f"winner: {board['winner']}, of {board['candidates']} candidates ({rule})")
     verdict = "eligible for promotion" if board["eligible"] else f"not eligible: {'; '.join(board['reasons'])}"
     console.print(verdict)
+    for finding in board["findings"]:
+        console.print(f"{finding[0].lower()}{finding[1:]}")
     console.print(f"report: {report}")
 
 
@@ -43,7 +48,7 @@ def print_changes(changes: Changes) -> None:
     console.print(f"against {changes.revision}:", markup=False)
     for change in (changes.winner, changes.eligible):
         console.print(f"{change.name}: {_then_and_now(change)}", markup=False)
-    for what, variants in (("new variants", changes.added), ("removed variants", changes.removed)):
+    for what, variants in (("new", changes.added), ("removed", changes.removed)):
         if variants:
             console.print(f"{what}: {', '.join(variants)}", markup=False)
     if not changes.params:

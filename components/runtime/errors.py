@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -12,8 +13,16 @@ EXIT_INCOMPLETE = 3
 EXIT_INTERRUPTED = 130
 
 
+_LOGIN = re.compile(r"(?<=://)[^\s/'\"]*@")
+
+
+def without_logins(text: str) -> str:
+    """The same text, its addresses without the user and password that they may hold: fit for a log."""
+    return _LOGIN.sub("", text)
+
+
 class UserError(Exception):
-    """Something only the user can put right.
+    """Something only the user can put right. Its line quotes other programs, which like to show whole addresses.
 
     Args:
         where: the params key, file or environment variable at fault, as the user wrote it.
@@ -22,8 +31,8 @@ class UserError(Exception):
     """
 
     def __init__(self, where: str, what: str, fix: str) -> None:
-        super().__init__(f"{where}: {what}; {fix}")
-        self.where, self.what, self.fix = where, what, fix
+        self.where, self.what, self.fix = map(without_logins, (where, what, fix))
+        super().__init__(f"{self.where}: {self.what}; {self.fix}")
 
     def __reduce__(self) -> tuple[type["UserError"], tuple[str, str, str]]:
         # so that one process can raise what happened in another

@@ -87,13 +87,25 @@ def variant_argument(arguments: Sequence[str] | None = None) -> str:
     Raises:
         UserError: no argument, more than one, or no variant of params.yaml.
     """
+    return entry_argument("variants", "vanilla", arguments)
+
+
+def entry_argument(key: str, example: str, arguments: Sequence[str] | None = None) -> str:
+    """The same for a stage that runs per entry of another mapping of params.yaml: `key` is its name, in the plural.
+
+    Raises:
+        UserError: no argument, more than one, or no entry of the mapping.
+    """
     from components.params import read_params, unknown
 
     arguments = sys.argv[1:] if arguments is None else arguments
+    kind = key.removesuffix("s")
     if len(arguments) != 1:
         stage = sys.argv[0].rpartition("/")[2].removesuffix(".py")
-        raise UserError(f"components.{stage}", "needs the name of one variant", f"python -m components.{stage} vanilla")
-    known = read_params().get("variants") or {}
+        raise UserError(
+            f"components.{stage}", f"needs the name of one {kind}", f"python -m components.{stage} {example}"
+        )
+    known = read_params().get(key) or {}
     if arguments[0] not in known:
-        raise unknown("variants", "variant", arguments[0], map(str, known))
+        raise unknown(key, kind, arguments[0], map(str, known))
     return arguments[0]

@@ -26,6 +26,9 @@ class Params(ScoreParams):
     pool: int = Field(1, ge=1, le=64)
     """Of images as they are: side of the squares of pixels that are averaged first, so that a shift by a pixel counts
     for less."""
+    power: float = Field(1.0, gt=0, le=1)
+    """Of images as they are: brightness is raised to it first; 0.5, the square root, lets faint texture count beside
+    bright shapes."""
     k: int = Field(3, ge=1, le=1000)
     """Neighbours whose distances are averaged."""
     memory: int = Field(5000, ge=1, le=1_000_000)
@@ -75,6 +78,8 @@ def _place(params: Params, x: Tensor, code: Tensor) -> Tensor:
     """Where a record lies (batch, value)."""
     if params.space == "code":
         return code
+    if params.power != 1:
+        x = x.clamp(min=0).pow(params.power)
     # ceil_mode: a last row of smaller squares is averaged over the pixels it has
     return (F.avg_pool2d(x, params.pool, ceil_mode=True) if params.pool > 1 else x).flatten(1)
 
@@ -89,8 +94,8 @@ def _fit(params: Params, train: Seen, validation: Seen, seed: int) -> State:
 
 
 def _check(params: Params, item: Item) -> None:
-    if params.pool > 1 and (params.space == "code" or not item.is_image):
-        raise ValueError("pool needs images and space: record")
+    if (params.pool > 1 or params.power != 1) and (params.space == "code" or not item.is_image):
+        raise ValueError("pool and power need images and space: record")
 
 
 SCORE = ScoreEntry(Neighbours, Params, "distance to the nearest training records, by code or as they are", _fit, _check)

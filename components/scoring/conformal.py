@@ -15,6 +15,7 @@ A score that is not a number sorts above all others, so it raises an alarm.
 """
 
 from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from math import ceil, log1p
@@ -69,10 +70,23 @@ def upper_band(n: int, m: int | np.ndarray, confidence: float = 0.95) -> np.ndar
 def alarm_levels(n: int, confidence: float | None = None) -> np.ndarray:
     """The smallest alpha that allows m, for m = 1 … n: (n,) float64, ascending.
 
-    With them, a p-value decides at any alpha: (n + 1) p <= m is an alarm from the m-th level on.
+    With them a p-value decides at any alpha, without the scores: an alarm is (n + 1) p <= #{levels <= alpha}.
     """
     m = np.arange(1, n + 1)
-    return m / (n + 1) if confidence is None else upper_band(n, m, confidence)
+    if confidence is not None:
+        return upper_band(n, m, confidence)
+    levels = m / (n + 1)
+    # a quotient that was rounded down allows one less, as it is written: 1/3 is more than 0.3333333333333333
+    short = [index for index, level in enumerate(levels.tolist()) if allowed(n, level) <= index]
+    levels[short] = np.nextafter(levels[short], 1)
+    return levels
+
+
+def promise(confidence: float | None) -> str:
+    """In words, to follow "at most ALPHA of normal records raise an alarm"."""
+    if confidence is None:
+        return "on average over calibration sets"
+    return f"with {100 * confidence:.6g} % confidence in this calibration set"
 
 
 def reached(calibration_sorted: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -129,10 +143,8 @@ class Calibration:
 
     @property
     def promise(self) -> str:
-        """In words, to follow "at most ALPHA of normal records raise an alarm"."""
-        if self.confidence is None:
-            return "on average over calibration sets"
-        return f"with {100 * self.confidence:.6g} % confidence in this calibration set"
+        """See `promise`: that of this calibration."""
+        return promise(self.confidence)
 
     def alarm_levels(self) -> np.ndarray:
         """See `alarm_levels`: with the promise of this calibration."""
@@ -185,3 +197,34 @@ def require_enough(n: int, alpha: float, confidence: float | None = None) -> Non
         f"{alpha}{sure} needs at least {smallest_n(alpha, confidence)} calibration records, got {n}",
         f"{least}raise prepare.fractions.calibration or threshold.max_n, or add records",
     )
+
+
+def fit_threshold(
+    score: Callable[[np.ndarray | None], np.ndarray],
+    records: int,
+    alpha: float,
+    confidence: float | None,
+    max_n: int,
+    seed: int,
+) -> Calibration:
+    """Fit the threshold of whatever scores records.
+
+    At most `max_n` records are used, a random subset: the first ones would not do, because sources are often sorted by
+    class or by time and conformal prediction needs exchangeable records.
+
+    Args:
+        score: the scores of the chosen calibration records, of all where None are chosen: (row,) -> (row,).
+        records: how many there are.
+        alpha: largest share of normal records that may raise an alarm.
+        confidence: share of calibration sets that keep it; None keeps it on average.
+        max_n: scores kept.
+        seed: draws the subset.
+
+    Raises:
+        UserError: too few records for this promise, or scores that are not finite.
+    """
+    require_enough(min(records, max_n), alpha, confidence)
+    rows = None
+    if records > max_n:
+        rows = np.sort(np.random.default_rng(seed).choice(records, max_n, replace=False))
+    return Calibration.fit(score(rows), alpha, confidence)

@@ -1,10 +1,7 @@
 """Records and what a calibrated model says about them: the common ground of tables and pictures."""
 
-import csv
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch import nn
@@ -13,6 +10,7 @@ from components.data.columns import Column
 from components.models import Autoencoder
 from components.scoring.conformal import Calibration
 from components.scoring.detector import Detector
+from components.scoring.tables import judged_columns, write_records
 
 
 @dataclass(frozen=True)
@@ -50,29 +48,5 @@ class Judged:
 
     def write_csv(self, path: Path, squared_errors: np.ndarray) -> None:
         """One line per record; `squared_errors` (record,) of the reconstructions are what models are compared by."""
-        write_records(
-            path,
-            {
-                "class": self.classes,
-                "is_anomalous": self.anomalous,
-                "score": self.scores,
-                "p_value": self.p_values,
-                "is_alarm": self.alarms,
-                "squared_error": squared_errors,
-            },
-        )
-
-
-def write_records(path: Path, columns: Mapping[str, Sequence[Any] | np.ndarray]) -> None:
-    """One line per record, in their order; nine digits give a float32 back exactly."""
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["record", *columns])
-        for record, values in enumerate(zip(*columns.values(), strict=True)):
-            writer.writerow([record, *map(_cell, values)])
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, float | np.floating):
-        return f"{value:.9g}"
-    return int(value) if isinstance(value, bool | np.bool) else value
+        judged = judged_columns(self.classes, self.anomalous, self.scores, self.calibration)
+        write_records(path, {**judged, "squared_error": squared_errors})

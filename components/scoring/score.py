@@ -13,11 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from components.data.batches import batch_of
+from components.data.batches import raw_batches
 from components.models import Autoencoder
-
-BATCH = 1024
-"""Records at a time at most."""
 
 
 def reconstruction_error(x: Tensor, x_hat: Tensor) -> Tensor:
@@ -47,17 +44,6 @@ class Batch:
     """(batch, *item)"""
     code: Tensor
     """(batch, code)"""
-
-
-def raw_batches(records: np.ndarray, rows: np.ndarray | None = None) -> Iterator[np.ndarray]:
-    """Copies of consecutive records (batch, *item), of all (record, *item) or of the chosen rows.
-
-    Yields at least one batch: no records give one empty batch, so that its shapes are known.
-    """
-    size, count = batch_of(records.shape[1:], BATCH), len(records) if rows is None else len(rows)
-    for start in range(0, max(count, 1), size):
-        # a copy: torch cannot hold the read-only memory of a mapped file
-        yield np.array(records[start : start + size]) if rows is None else records[rows[start : start + size]]
 
 
 @torch.no_grad()

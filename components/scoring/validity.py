@@ -20,6 +20,7 @@ from components.scoring.metrics import CONFIDENCE
 LOWEST, HIGHEST = 0.001, 0.5
 """Nominal rates that are looked at."""
 _RATES = 60
+_BINS = 20
 _DRAWS = 10_000
 
 
@@ -49,30 +50,42 @@ class Validity:
             writer.writerows([f"{value:.9g}" for value in row] for row in zip(*columns, strict=True))
 
 
-def validity(calibration_sorted: np.ndarray, scores: np.ndarray, seed: int) -> Validity:
-    """Hold realised rates against their simultaneous 95 % band. Shapes: (n,) ascending, (record,), neither empty.
+@dataclass(frozen=True)
+class Histogram:
+    """How often p-values fall into bins, as multiples of what is promised, with a band that holds all at once."""
 
-    The band is of equal precision: at every rate it leaves out as many of the simulated counts, and so many that 95 %
-    of the simulations lie within it from end to end.
-    """
+    edges: np.ndarray
+    """(bin + 1,), from 0 to 1; a bin holds its upper edge."""
+    density: np.ndarray
+    """(bin,) as are the ends of the band; 1 where p-values are uniform."""
+    low: np.ndarray
+    high: np.ndarray
+
+
+def validity(calibration_sorted: np.ndarray, scores: np.ndarray, seed: int) -> Validity:
+    """Hold realised rates against their simultaneous 95 % band. Shapes: (n,) ascending, (record,), neither empty."""
     n, records = len(calibration_sorted), len(scores)
     first, last = max(1, round(LOWEST * (n + 1))), max(1, int(HIGHEST * (n + 1)))
     m = np.unique(np.geomspace(first, last, _RATES).round().astype(int))
-    counts = np.searchsorted(np.sort(reached(calibration_sorted, scores)), m)
-    drawn = alarm_counts(n, records, m, _DRAWS, seed)
-    ascending = np.sort(drawn, axis=0)
-    extremes = _rarest(ascending, drawn)
-    strayed, of = np.unique(extremes, return_counts=True)
-    # the most draws left out at either end of a rate; 0 where even the rarest count alone is too common
-    out = int(strayed[of.cumsum() <= (1 - CONFIDENCE) * _DRAWS].max(initial=0))
-    as_rare = int((extremes <= _rarest(ascending, counts[None])).sum())
-    return Validity(
-        nominal=m / (n + 1),
-        realised=counts / records,
-        low=ascending[out] / records,
-        high=ascending[-1 - out] / records,
-        p_value=(1 + as_rare) / (1 + _DRAWS),
-    )
+    counts = _counts(calibration_sorted, scores, m)
+    low, high, p_value = _band(alarm_counts(n, records, m, _DRAWS, seed), counts)
+    return Validity(m / (n + 1), counts / records, low / records, high / records, p_value)
+
+
+def histogram(calibration_sorted: np.ndarray, scores: np.ndarray, seed: int) -> Histogram:
+    """Hold p-values against their simultaneous 95 % band. Shapes: (n,) ascending, (record,), neither empty."""
+    n, records = len(calibration_sorted), len(scores)
+    edges = np.linspace(0, n + 1, min(_BINS, n + 1) + 1).round().astype(int)
+    inner, ends = edges[1:-1], {"prepend": 0, "append": records}
+    counts = np.diff(_counts(calibration_sorted, scores, inner), **ends)
+    low, high, _ = _band(np.diff(alarm_counts(n, records, inner, _DRAWS, seed), axis=1, **ends), counts)
+    expected = records * np.diff(edges) / (n + 1)
+    return Histogram(edges / (n + 1), counts / expected, low / expected, high / expected)
+
+
+def _counts(calibration_sorted: np.ndarray, scores: np.ndarray, m: np.ndarray) -> np.ndarray:
+    """Alarms at each m: (rate,) -> (rate,)."""
+    return np.searchsorted(np.sort(reached(calibration_sorted, scores)), m)
 
 
 def alarm_counts(n: int, records: int, m: np.ndarray, draws: int, seed: int) -> np.ndarray:
@@ -84,6 +97,21 @@ def alarm_counts(n: int, records: int, m: np.ndarray, draws: int, seed: int) -> 
     generator = np.random.default_rng(seed)
     shares = generator.standard_gamma(np.diff([0, *m, n + 1]), (draws, len(m) + 1))
     return generator.multinomial(records, shares / shares.sum(1, keepdims=True))[:, :-1].cumsum(1)
+
+
+def _band(drawn: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """The ends of a band that holds 95 % of the drawn rows from end to end, and the p-value of the found one.
+
+    The band is of equal precision: in every column it leaves out as many of the drawn counts.
+    Shapes: (draw, rate), (rate,) -> (rate,) twice.
+    """
+    ascending = np.sort(drawn, axis=0)
+    extremes = _rarest(ascending, drawn)
+    strayed, of = np.unique(extremes, return_counts=True)
+    # the most draws left out at either end of a column; 0 where even the rarest count alone is too common
+    out = int(strayed[of.cumsum() <= (1 - CONFIDENCE) * len(drawn)].max(initial=0))
+    as_rare = int((extremes <= _rarest(ascending, counts[None])).sum())
+    return ascending[out], ascending[-1 - out], (1 + as_rare) / (1 + len(drawn))
 
 
 def _rarest(ascending: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
-"""What Prefect's UI shows of a run: the leaderboard as a table and a link to the report."""
+"""What Prefect's UI shows of a run: its numbers as a table and a link to its report."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 LEADERBOARD = Path("artifacts/compare/leaderboard.json")
 REPORT = Path("artifacts/compare/report.html")
@@ -13,9 +14,21 @@ def show_results() -> None:
 
     if LEADERBOARD.is_file():
         board = json.loads(LEADERBOARD.read_text())
-        table = [{"variant": name, **row} for name, row in board["rows"].items()]
+        rows = {**board["rows"], **board.get("baselines", {})}
+        table = [{"variant": name, **row} for name, row in rows.items()]
         table.sort(key=lambda row: row.get("rank") or len(table))
         winner = f"winner by {board['rule']}: {board['winner'] or 'none'}, of {board['candidates']} candidates"
         create_table_artifact(table, key="leaderboard", description=winner)
     if REPORT.is_file():
         create_link_artifact(REPORT.resolve().as_uri(), link_text=str(REPORT), key="report")
+
+
+def show_look(look: dict[str, Any]) -> None:
+    """Attach what `components.drift` found, and its report, to the flow run that is under way."""
+    from prefect.artifacts import create_link_artifact, create_table_artifact
+
+    shown = ("title", "verdict", "effect", "low", "high", "limit", "text")
+    table = [{name: finding[name] for name in shown} for finding in look["findings"]]
+    about = f"{look['name']} version {look['version']}: {look['new_records']} new records, {look['records']} in all"
+    create_table_artifact(table, key="monitoring", description=about)
+    create_link_artifact(Path(look["report"]).resolve().as_uri(), link_text=look["report"], key="monitoring-report")

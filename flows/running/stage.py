@@ -91,7 +91,7 @@ def run_module(
     timeout: float | None = None,
     arguments: Sequence[str] = (),
 ) -> Outcome:
-    """Run `python -m MODULE`, an act outside the graph."""
+    """Run `python -m MODULE ARGUMENTS`, an act outside the graph."""
     return _run(children, [sys.executable, "-m", module, *arguments], log, None, timeout)[0]
 
 

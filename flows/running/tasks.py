@@ -5,7 +5,7 @@ Prefect takes 2 s to import, and a flow that finds nothing to do needs none of i
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from components.runtime.errors import EXIT_INCOMPLETE, EXIT_USER_ERROR, UserError
 from flows.running.children import Stopped
@@ -81,18 +81,27 @@ def final_state(future: "PrefectFuture[State]") -> "State":
     return future.state
 
 
-def done(message: str) -> "State":
-    """The state of a flow that leaves everything up to date."""
+def done(message: str, name: str | None = None) -> "State":
+    """The state of a flow that did all it was asked to; a name of its own is for automations to listen to."""
     from prefect.states import Completed
 
-    return Completed(message=message)
+    return Completed(name=name, message=message)
 
 
-def incomplete(message: str) -> "State":
-    """The state of a flow that left something out, as the user allowed."""
-    from prefect.states import Completed
+def start_deployment(name: str, parameters: dict[str, Any], key: str) -> str:
+    """Have a deployment run, without waiting for it; the same key starts it once. Returns what was started, in words.
 
-    return Completed(name=INCOMPLETE, message=message)
+    Raises:
+        UserError: there is no such deployment.
+    """
+    from prefect.deployments import run_deployment
+    from prefect.exceptions import ObjectNotFound
+
+    try:
+        started = run_deployment(name, parameters=parameters, timeout=0, idempotency_key=key, as_subflow=False)
+    except (ObjectNotFound, ValueError) as error:
+        raise UserError("--deployment", f"'{name}' cannot be run ({error})", "run `prefect deployment ls`") from None
+    return f"started {name} as '{started.name}'"
 
 
 def refused(error: UserError) -> "State":

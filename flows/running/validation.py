@@ -10,7 +10,7 @@ from pathlib import Path
 from components.runtime.errors import EXIT_USER_ERROR, UserError
 
 STAMP = Path(".work/params.checked")
-_CODE = ("components/params", "components/models", "components/sources")
+_CODE = tuple(f"components/{name}" for name in ("analyses", "models", "params", "scores", "sources"))
 
 
 @contextmanager

@@ -1,17 +1,21 @@
 """Run one study: `make study-NAME`, which is `python -m tests.studies NAME`.
 
-In:   the commit that is checked out, tests/studies/NAME.yaml: what differs from params.yaml, and under `sweep:`, where
-      the study is one, the variant and the values of `python -m flows.sweeping`
-Out:  docs/studies/NAME/ — leaderboard.csv and report.html, of a sweep table.csv and plot.svg; the clone itself stays in
-      .work/studies/NAME
+In:   the commit that is checked out, tests/studies/NAME.yaml: what differs from params.yaml, and where the study is
+      more than one run of the pipeline, under `sweep:` the variant and the values of `python -m flows.sweeping`, or
+      under `one_class:` the classes that are normal, one after the other; or tests/studies/NAME.py, which is no
+      pipeline and says itself what it does
+Out:  docs/studies/NAME/ — leaderboard.csv and report.html; of a sweep table.csv and plot.svg; of one-class runs
+      table.md and each class's leaderboard. The clone itself stays in .work/studies/NAME
 
 The clone makes a study harmless: the checkout's own artifacts, dvc.lock and registry are not touched. A study that is
 broken off goes on where it stopped, like any flow; a changed commit starts it afresh.
 """
 
+import importlib
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +25,8 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from conftest import edit_params, environment  # noqa: E402
+
+from tests.studies import _one_class  # noqa: E402
 
 SCRATCH = ROOT / ".work" / "studies"
 COMMIT = ("git", "-c", "user.name=study", "-c", "user.email=study@localhost", "commit", "-q", "--allow-empty", "-m")
@@ -57,22 +63,43 @@ def sweep(target: Path, name: str, variant: str, over: str) -> list[Path]:
     return [target / ".work/sweeps" / name / file for file in ("table.csv", "plot.svg")]
 
 
+def one_class_each(target: Path, classes: list[str | int]) -> list[Path]:
+    """The training flow with one class after the other as the normal one; returns the files to keep."""
+    kept = {}
+    for normal in classes:
+        edit_params(target, prepare={"normal_classes": [normal]})
+        kept[str(normal)] = target / ".work" / f"{normal}.csv"
+        shutil.copyfile(train(target)[0], kept[str(normal)])
+    table = target / ".work" / "table.md"
+    table.write_text(_one_class.table({normal: _one_class.rows(path) for normal, path in kept.items()}))
+    return [table, *kept.values()]
+
+
 def _run(target: Path, *command: str) -> None:
     subprocess.run(command, cwd=target, env=environment(), check=True)
 
 
 def main(name: str) -> None:
     """Run the study and keep its results."""
+    is_script = (ROOT / "tests" / "studies" / f"{name}.py").exists()
+    with tempfile.TemporaryDirectory() as scratch:
+        files = importlib.import_module(f"tests.studies.{name}").run(Path(scratch)) if is_script else pipeline(name)
+        results = ROOT / "docs" / "studies" / name
+        results.mkdir(parents=True, exist_ok=True)
+        for file in files:
+            shutil.copyfile(file, results / file.name)
+    print(f"results: {results.relative_to(ROOT)}")
+
+
+def pipeline(name: str) -> list[Path]:
+    """A study that is params for the pipeline; returns the files to keep."""
     study: dict[str, Any] = YAML(typ="safe").load(ROOT / "tests" / "studies" / f"{name}.yaml")
-    swept, target = study.pop("sweep", None), clone(name)
+    swept, classes, target = study.pop("sweep", None), study.pop("one_class", None), clone(name)
     _git(target, "checkout", "-q", "origin/HEAD", "--", "params.yaml")
     edit_params(target, **study)
-    files = sweep(target, name, **swept) if swept else train(target)
-    results = ROOT / "docs" / "studies" / name
-    results.mkdir(parents=True, exist_ok=True)
-    for file in files:
-        shutil.copyfile(file, results / file.name)
-    print(f"results: {results.relative_to(ROOT)}")
+    if swept:
+        return sweep(target, name, **swept)
+    return one_class_each(target, classes) if classes else train(target)
 
 
 if __name__ == "__main__":
