@@ -114,6 +114,8 @@ def test_the_first_version_leads_and_carries_what_rebuilds_it(published: Publish
     version = client().get_model_version(NAME, "1")
     assert version.tags["hourglass.dirty"] == "false"
     assert version.description == shortened(SCORER.with_name("card.md").read_text(), 5000)
+    # by this, batch scoring refuses a damaged graph
+    assert version.tags["hourglass.scorer_sha256"] == hashlib.sha256(SCORER.read_bytes()).hexdigest()
 
 
 def test_the_champion_loads_by_its_alias(published: Published, monkeypatch: pytest.MonkeyPatch) -> None:
