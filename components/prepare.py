@@ -7,7 +7,6 @@ Out:  artifacts/prepare/ — {train,validation,calibration,selection,test}.npy, 
 Run:  python -m components.prepare
 """
 
-import hashlib
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +28,7 @@ from components.preparing.previous import load_previous, raw_identity
 from components.preparing.tables import TableContent
 from components.reporting.plots import save
 from components.runtime.errors import UserError, run_main
-from components.runtime.outputs import ARTIFACTS, WORK, complete_dir, read_json, write_json
+from components.runtime.outputs import ARTIFACTS, WORK, complete_dir, read_json, sha256, write_json
 from components.runtime.process import die_with_parent
 
 
@@ -61,7 +60,7 @@ def prepare(params: Params, raw_dir: Path = ARTIFACTS / "ingest", out: Path = AR
             classes=list(content.classes),
             normal_classes=normal,
             counts={split: _count(labels[of_split], content.classes) for split, of_split in rows.items()},
-            digests={path.name: _sha256(path) for path in sorted(folder.iterdir())},
+            digests={path.name: sha256(path) for path in sorted(folder.iterdir())},
             source={"name": listing["source"], "version": listing["version"]},
             dropped=dealt.dropped,
             raw=raw_identity(listing),
@@ -134,11 +133,6 @@ def _validation(findings: list[Finding], observed: Observed) -> dict[str, Any]:
         "rejected": dict(observed.rejected),
         "missing": dict(observed.missing or {}),
     }
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def main() -> None:

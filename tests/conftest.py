@@ -116,6 +116,21 @@ def checkout(finished: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A PREFECT_HOME whose database is migrated, which takes longer than all the rest; to be copied. Built once."""
+    from prefect_api import running_server
+
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    target, done = shared / "prefect_home", shared / "prefect_home.done"
+    with locked(shared / "prefect_home.lock"):
+        if not done.exists():
+            with running_server(target):
+                done.touch()
+    return target
+
+
+@pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """An S3 server that lasts for all tests of this process."""
     with running_server(tmp_path_factory.mktemp("s3")) as server:

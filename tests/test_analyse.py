@@ -20,6 +20,7 @@ from browser import Browser
 from conftest import ROOT, edit_params, must
 from hypothesis import given
 from hypothesis import strategies as st
+from ruamel.yaml import YAML
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -337,12 +338,15 @@ def test_few_labels_are_the_same_share_of_every_class(drawn: list[int], share: f
         assert int((labels[chosen] == label).sum()) == max(1, round(share * held))
 
 
-def test_labels_help_every_classifier_and_training_the_encoder_helps_most(digits: Subject) -> None:
+def test_labels_help_where_they_are_true(digits: Subject) -> None:
     params = label_efficiency.Params(steps=60, draws=1, shares=[0.001, 1.0], batch_size=32, learning_rate=0.003)
     numbers = label_efficiency.run(params, digits).numbers
-    for arm in ("frozen", "fine-tuned", "from_scratch"):
-        assert numbers[f"{arm}_at_1"] > numbers[f"{arm}_at_0.001"] > 1 / 8
-    assert numbers["fine-tuned_at_1"] > numbers["frozen_at_1"]
+    for arm in ("fine-tuned", "from_scratch"):
+        assert numbers[f"{arm}_at_1"] > numbers[f"{arm}_at_0.001"] > 2 / 8
+    assert numbers["frozen_at_1"] > 4 / 8
+    wrong = replace(digits.train, labels=np.random.default_rng(0).permutation(digits.train.labels))
+    numbers = label_efficiency.run(params, replace(digits, train=wrong)).numbers
+    assert max(numbers.values()) < 3 / 8, "wrong labels teach nothing about test"
 
 
 def test_views_repeat_and_bring_together_what_belongs_together() -> None:
@@ -383,16 +387,17 @@ def test_the_page_is_quiet_escapes_names_and_fits_a_phone(digits: Subject, tmp_p
         assert "closed form" in browser.evaluate("document.querySelector('#skipped').textContent")
 
 
-def test_by_default_nothing_is_analysed(finished: Path) -> None:
+def test_by_default_nothing_is_analysed_and_nobody_waits_for_it(finished: Path) -> None:
+    stages = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"].values()
+    read = [dep for stage in stages for dep in stage.get("do", stage).get("deps", ())]
+    assert not [dep for dep in read if dep.startswith("artifacts/analyse")]
     assert not (finished / "artifacts/analyse").exists()
     assert "analyse@" not in (finished / "dvc.lock").read_text()
 
 
 def test_the_stage_leaves_its_files_and_the_same_bytes_again(checkout: Path) -> None:
     edit_params(checkout, analyse={"variants": ["vanilla"], "analyses": {"code_usage": None, "probes": None}})
-    compared = (checkout / "artifacts/compare/report.html").stat().st_mtime_ns
-    must("dvc", "repro", "-q", cwd=checkout)
-    assert (checkout / "artifacts/compare/report.html").stat().st_mtime_ns == compared, "nobody reads an analysis"
+    must("dvc", "repro", "-q", "-s", "analyse@vanilla", cwd=checkout)
     folder = checkout / "artifacts/analyse/vanilla"
     kept = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert {"analysis.html", "analysis.json", "tables/probes.csv", "plots/probes.svg"} <= set(kept)

@@ -24,6 +24,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from components.data.columns import Column
 from components.data.item import Item
+from components.data.scaling import Scale
 from components.data.splits import load_anomalous, load_manifest, load_records
 from components.diagnosing import diagnose
 from components.diagnosing.tested import CHECKS, Findings
@@ -77,6 +78,14 @@ def test_pca_beside_itself_is_even_and_a_network_is_better_than_untrained(finish
     assert "untrained_mse" not in pca
     assert "bce" not in pca  # a linear reconstruction leaves 0..1
     assert vanilla["mse"] < vanilla["untrained_mse"] / 2
+    untrained = load_untrained(finished / "artifacts/train/vanilla")
+    prepared = finished / "artifacts/prepare"
+    manifest = load_manifest(prepared)
+    errors = score_records(untrained, Scale(manifest), load_records("test", prepared))
+    area = roc_auc_score(load_anomalous("test", manifest, prepared), errors)
+    assert vanilla["untrained_auroc"] == pytest.approx(area)
+    assert vanilla["untrained_auroc_low"] < area < vanilla["untrained_auroc_high"]
+    assert "untrained_auroc" not in pca
     assert vanilla["bce"] > 0
     fit = json.loads((finished / "artifacts/train/vanilla/fit.json").read_text())
     assert vanilla["validation_mse_ratio_to_pca_high"] == fit["validation_mse_ratio_to_pca_high"]

@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT, environment
 from ruamel.yaml import YAML
 
-from components import sources
+from components import analyses, sources
 from components.params import read_params
 from components.params.variants import resolve
 
@@ -52,8 +52,8 @@ def test_every_target_that_it_names_exists(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
-def test_every_source_is_in_its_table_and_every_picture_exists() -> None:
-    for name in sources.known():
-        assert name in README
+def test_every_source_and_analysis_is_in_its_table_and_every_picture_exists() -> None:
+    for name in (*sources.known(), *analyses.known()):
+        assert f"`{name}" in README
     for path in re.findall(r"!\[.*?\]\((.*?)\)", README):
         assert (ROOT / path).is_file(), path

@@ -21,7 +21,7 @@ import onnxruntime
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import run
+from conftest import edit_params, run
 from mlflow.tracking import MlflowClient
 from publications import (
     MLFLOWS_OWN,
@@ -33,9 +33,11 @@ from publications import (
     client,
     enter,
     everything,
+    relock,
     runs,
     write_scorer,
 )
+from ruamel.yaml import YAML
 
 from components.drift import Request, look
 from components.params import drift
@@ -112,6 +114,8 @@ def test_the_first_version_leads_and_carries_what_rebuilds_it(published: Publish
     version = client().get_model_version(NAME, "1")
     assert version.tags["hourglass.dirty"] == "false"
     assert version.description == shortened(SCORER.with_name("card.md").read_text(), 5000)
+    # by this, batch scoring refuses a damaged graph
+    assert version.tags["hourglass.scorer_sha256"] == hashlib.sha256(SCORER.read_bytes()).hexdigest()
 
 
 def test_the_champion_loads_by_its_alias(published: Published, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,6 +131,27 @@ def test_a_second_publication_adds_nothing(published: Published) -> None:
     assert everything() == before
     assert not again.is_new and "nothing was added" in summary(again)
     assert key.is_published()
+
+
+def test_an_analysis_joins_the_run_that_is_there(here: Path) -> None:
+    publish(Params())
+    before = runs()[WINNER].info.run_id
+    edit_params(here, analyse={"variants": [WINNER]})
+    page = Path("artifacts/analyse") / WINNER / "analysis.html"
+    page.parent.mkdir(parents=True)
+    page.write_text("<!doctype html>")
+    lock = YAML(typ="safe").load(Path("dvc.lock").read_text())
+    lock["stages"][f"analyse@{WINNER}"] = {"cmd": "x", "outs": [{"path": str(page), "hash": "md5"}]}
+    with Path("dvc.lock").open("w") as stream:
+        YAML(typ="safe").dump(lock, stream)
+    relock()
+    publish(Params())
+    found = runs()[WINNER]
+    assert found.info.run_id == before and found.info.status == "FINISHED"
+    assert "analyse/analysis.html" in artifacts(found)
+    page.write_text("<!doctype html><p>another")
+    with pytest.raises(UserError, match=r"analysis\.html: is not the file that dvc\.lock names for analyse@vanilla"):
+        publish(Params())
 
 
 def test_a_registered_version_can_be_monitored(published: Published) -> None:

@@ -13,10 +13,10 @@ from s3_server import Bucket
 from test_ingest import idx_bytes
 
 from components.ingest import ingest
-from components.ingesting import progress
 from components.params.ingest import Params
 from components.params.prepare import Params as PrepareParams
 from components.prepare import prepare
+from components.runtime import progress
 from components.runtime.errors import UserError
 from components.sources import Request, s3
 

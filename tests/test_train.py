@@ -163,7 +163,8 @@ def test_bf16_trains_weights_of_float32(tmp_path: Path) -> None:
 def test_the_stage_leaves_what_later_stages_read(finished: Path) -> None:
     for variant in ("pca", "vanilla"):
         folder = finished / "artifacts" / "train" / variant
-        names = {"model.safetensors", "pca.safetensors", "config.json", "history.csv", "fit.json", "diagnosis.json"}
+        names = {"model.safetensors", "pca.safetensors", "config.json", "history.csv", "fit.json", "diagnosis.json",
+                 "validation_errors.npy"}  # fmt: skip
         assert {path.name for path in folder.iterdir()} == names
         assert load_model(folder)(torch.rand(3, 1, 8, 8))[1].shape == (3, 8)
         assert load_pca(folder)(torch.rand(3, 1, 8, 8))[1].shape == (3, 8)

@@ -6,10 +6,8 @@ References: `dvc repro` for the results, Prefect's API for what an operator sees
 import re
 import shutil
 import signal
-import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,12 +40,10 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    home, empty = tmp_path_factory.mktemp("prefect"), tmp_path_factory.mktemp("empty")
+def server(prefect_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("prefect")  # for copies: another process may look at the original
+    home, empty = (shutil.copytree(prefect_home, folder / name) for name in ("own", "empty"))
     with running_server(home) as url:
-        source, copy = (sqlite3.connect(folder / "prefect.db") for folder in (home, empty))
-        with closing(source), closing(copy):
-            source.backup(copy)
         yield Server(url, empty)
         assert "database is locked" not in (home / temporary.LOG).read_text()
 
@@ -175,7 +171,7 @@ def test_nothing_outlives_the_flow(toy: ToyProject, server: Server, number: sign
         assert toy.read("pid").strip() in family
         assert len(family) >= (3 if number == signal.SIGKILL else 2)  # the stage, its DVC, and the temporary server
         flow.send_signal(number)
-        flow.communicate(timeout=30)
+        flow.communicate(timeout=60)
     assert flow.returncode == code
     assert wait_until(lambda: not any(map(is_alive, family)), 15)
     toy.control("ingest", "")

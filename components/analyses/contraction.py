@@ -60,7 +60,7 @@ def run(params: Params, subject: Subject) -> Outcome:
     figure = curves(
         "Move of the code by move of the record",
         Axis("size of the step, scaled units", logarithmic=len(params.sizes) > 1),
-        Axis("share of what records that far apart differ"),
+        Axis("relative to pairs of records"),
         series,
     )
     return Outcome(

@@ -1,6 +1,5 @@
 """Make a folder hold what a source has: fetch what is new or has changed, leave the rest alone, remove what is gone."""
 
-import hashlib
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,9 +9,9 @@ from pathlib import Path, PurePosixPath
 from threading import Event
 
 from components.ingesting.memory import Entry, Memory
-from components.ingesting.progress import progress
 from components.runtime.errors import UserError
-from components.runtime.outputs import WORK
+from components.runtime.outputs import WORK, sha256
+from components.runtime.progress import progress
 from components.sources import RawFile
 
 THREADS = 8  # files that are fetched at once: they wait for a server or a disk, not for the CPU
@@ -62,7 +61,8 @@ def sync(files: Sequence[RawFile], out: Path, stop: Event) -> Mapping[str, Entry
         UserError: a file cannot be fetched.
     """
     memory = Memory(WORK / "ingest" / "versions.jsonl")
-    with _scratch() as scratch, ThreadPoolExecutor(THREADS) as pool, progress(len(files)) as advance:
+    meter = progress(len(files), "syncing", "synced", "files")
+    with _scratch() as scratch, ThreadPoolExecutor(THREADS) as pool, meter as shown:
         jobs = [
             (file, out / file.name, scratch / f"{number}{PurePosixPath(file.name).suffix}", memory)
             for number, file in enumerate(files)
@@ -71,7 +71,7 @@ def sync(files: Sequence[RawFile], out: Path, stop: Event) -> Mapping[str, Entry
             work = [pool.submit(_bring, *job) for job in jobs]
             for done in as_completed(work):
                 done.result()
-                advance()
+                shown.advance()
         except BaseException:
             stop.set()
             pool.shutdown(cancel_futures=True)
@@ -101,12 +101,6 @@ def _bring(file: RawFile, target: Path, temporary: Path, memory: Memory) -> tupl
 
 def _holds(path: Path, entry: Entry) -> bool:
     return path.is_file() and path.stat().st_size == entry["size"] and sha256(path) == entry["sha256"]
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @contextmanager

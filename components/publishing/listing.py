@@ -41,11 +41,11 @@ def digest_split(split: Split, prepared: Path = PREPARED) -> np.ndarray:
     columns = load_manifest(prepared).columns
     if not columns:
         return digest_records(load_records(split, prepared))
-    parts = [_digest_rows(rows, columns) for rows in read_rows(split, columns, prepared)]
+    parts = [digest_rows(rows, columns) for rows in read_rows(split, columns, prepared)]
     return np.concatenate([np.empty(0, np.uint64), *parts])
 
 
-def _digest_rows(rows: Rows, columns: Sequence[Column]) -> np.ndarray:
+def digest_rows(rows: Rows, columns: Sequence[Column]) -> np.ndarray:
     """The same for raw rows, whatever the order of their columns."""
     cells = [_cells(rows[column.name], column.origin) for column in sorted(columns, key=lambda column: column.name)]
     return digest_records([np.frombuffer(b"".join(row), np.uint8) for row in zip(*cells, strict=True)])

@@ -41,9 +41,9 @@ def publish_pipeline(store: Store, results: Results) -> "Run":
         return run
     board = results.leaderboard
     names = ("winner", "rule", "candidates", "eligible")
-    _log_params(store, run, {**{name: board[name] for name in names}, "source": results.manifest.source["name"]})
+    log_params(store, run, {**{name: board[name] for name in names}, "source": results.manifest.source["name"]})
     rows = {**board["rows"], **board["baselines"]}.items()
-    _log_metrics(store, run, {f"{variant}/{name}": value for variant, row in rows for name, value in row.items()})
+    log_metrics(store, run, {f"{variant}/{name}": value for variant, row in rows for name, value in row.items()})
     store.client.log_inputs(run.info.run_id, [_dataset(results)])
     with staged() as folder:
         compared = ARTIFACTS / "compare"
@@ -65,9 +65,9 @@ def publish_variant(store: Store, results: Results, variant: str, parent: str) -
     run_id = run.info.run_id
     if not is_finished(run):
         folders = {stage: ARTIFACTS / stage / variant for stage in CHAIN}
-        _log_params(store, run, _flat(read_json(folders["train"] / "config.json", f"train@{variant}")))
-        _log_metrics(store, run, read_json(folders["evaluate"] / "metrics.json", f"evaluate@{variant}"))
-        _log_metrics(store, run, _compression(folders["compress"]))
+        log_params(store, run, _flat(read_json(folders["train"] / "config.json", f"train@{variant}")))
+        log_metrics(store, run, read_json(folders["evaluate"] / "metrics.json", f"evaluate@{variant}"))
+        log_metrics(store, run, _compression(folders["compress"]))
         _log_history(store, run, folders["train"] / "history.csv")
         _log_speed(store, run, variant, folders["train"] / "history.csv")
         store.client.log_inputs(run_id, [_dataset(results)])
@@ -161,7 +161,8 @@ def is_finished(run: "Run") -> bool:
     return run.info.status == "FINISHED"
 
 
-def _log_params(store: Store, run: "Run", values: dict[str, Any]) -> None:
+def log_params(store: Store, run: "Run", values: dict[str, Any]) -> None:
+    """Params of a run, as many as there are."""
     from mlflow.entities import Param
 
     params = [Param(name, str(value)) for name, value in values.items()]
@@ -169,7 +170,8 @@ def _log_params(store: Store, run: "Run", values: dict[str, Any]) -> None:
         store.client.log_batch(run.info.run_id, params=params[start : start + _PARAMS_PER_CALL])
 
 
-def _log_metrics(store: Store, run: "Run", values: dict[str, Any]) -> None:
+def log_metrics(store: Store, run: "Run", values: dict[str, Any]) -> None:
+    """Metrics of a run; what is no number is left out."""
     numbers = {name: value for name, value in values.items() if isinstance(value, int | float)}
     _log_batches(store, run, [_metric(run, name, value, 0) for name, value in numbers.items()])
 
@@ -194,7 +196,7 @@ def _log_speed(store: Store, run: "Run", variant: str, history: Path) -> None:
         return
     if speed.pop("history") != hashlib.sha256(history.read_bytes()).hexdigest():
         return  # of another training
-    _log_metrics(store, run, {f"speed.{name}": value for name, value in speed.items()})
+    log_metrics(store, run, {f"speed.{name}": value for name, value in speed.items()})
     for name, value in speed.items():
         if isinstance(value, str):
             store.client.set_tag(run.info.run_id, f"{TAG}speed.{name}", value)

@@ -14,6 +14,7 @@ from components.publishing.reference import REFERENCE, write_reference
 from components.publishing.results import Results
 from components.publishing.runs import REQUIREMENTS, copy_file, provenance, staged
 from components.publishing.store import KEY_TAG, TAG, Store
+from components.runtime.outputs import sha256
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -22,6 +23,8 @@ PROVENANCE = "provenance"
 """Folder of a version, beside the model: dvc.lock, params.yaml, requirements.lock, manifest.json, listing.npy."""
 SCORER = Path("artifacts/scorer.onnx")
 """Where MLflow puts the graph inside a version."""
+SCORER_DIGEST = f"{TAG}scorer_sha256"
+"""Tag of a version: the digest of its graph, by which a damaged copy is refused."""
 _LONGEST_DESCRIPTION = 5000
 
 
@@ -39,13 +42,14 @@ def publish_version(store: Store, results: Results, run_id: str) -> "ModelVersio
     with staged() as folder:
         write_model(folder / "model", results.chosen)
         write_reference(folder / "model" / REFERENCE, results.chosen)
+        digest = sha256(folder / "model" / SCORER)
         store.client.log_artifacts(run_id, str(folder))
     try:
         store.client.create_registered_model(store.name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    tags = {f"{TAG}variant": results.winner, KEY_TAG: results.version_key()}
+    tags = {f"{TAG}variant": results.winner, KEY_TAG: results.version_key(), SCORER_DIGEST: digest}
     # the key comes with the version in one call, so no interruption leaves a version that cannot be found again
     return store.client.create_model_version(
         store.name,

@@ -53,10 +53,27 @@ def _panel(axes: Axes, points: Sequence[Point], costs: Sequence[float], best: Se
         at = [(cost, error) for cost, error, is_best, _ in candidates if is_best == kind]
         if at:
             axes.plot(*zip(*at, strict=True), marker, color=colour, markersize=6 if kind else 4.5, label=label)
-    for cost, error, is_best, point in candidates:
-        if is_best or len(candidates) <= _MOST_NAMES:
-            axes.annotate(point.variant, (cost, error), (6, 3), textcoords="offset points", fontsize=8)
+    _name(axes, [(cost, error, p.variant) for cost, error, is_best, p in candidates if is_best or _room(candidates)])
     axes.margins(x=0.16, y=0.12)
+
+
+def _room(candidates: Sequence[object]) -> bool:
+    return len(candidates) <= _MOST_NAMES
+
+
+def _name(axes: Axes, marks: Sequence[tuple[float, float, str]]) -> None:
+    """Names beside marks; marks that lie almost on each other share one text, in the order of their heights."""
+    near = max(value for _, value, _ in marks) / 30
+    groups: list[list[tuple[float, float, str]]] = []
+    for mark in sorted(marks, key=lambda mark: (mark[0], -mark[1])):
+        last = groups[-1][-1] if groups else None
+        if last and last[0] == mark[0] and last[1] - mark[1] < near:
+            groups[-1].append(mark)
+        else:
+            groups.append([mark])
+    for group in groups:
+        x, y, _ = group[0]
+        axes.annotate(", ".join(name for *_, name in group), (x, y), (6, 3), textcoords="offset points", fontsize=8)
 
 
 def _reference(axes: Axes, at: Sequence[tuple[float, float]]) -> None:
@@ -77,7 +94,7 @@ def compression(scorers: Sequence[Scorer]) -> Figure:
     for size, value, scorer in at:
         marker, colour = ("o", NORMAL) if scorer.best else ("D", INK)
         axes.plot(size, value, marker if scorer.holds else "x", color=colour, markersize=6 if scorer.best else 4.5)
-        if scorer.best or len(scorers) <= _MOST_NAMES:
+        if scorer.best or _room(scorers):
             name = scorer.variant if scorer.method == FLOAT32 else f"{scorer.variant}, {scorer.method}"
             axes.annotate(name, (size, value), (6, 3), textcoords="offset points", fontsize=8)
     log_scale(axes, "x")

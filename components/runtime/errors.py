@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import NoReturn
 
 EXIT_USER_ERROR = 2
+EXIT_INCOMPLETE = 3
+"""All that could be done is done, and something was left out as the user allowed."""
 EXIT_INTERRUPTED = 130
 
 
@@ -31,6 +33,10 @@ class UserError(Exception):
     def __init__(self, where: str, what: str, fix: str) -> None:
         self.where, self.what, self.fix = map(without_logins, (where, what, fix))
         super().__init__(f"{self.where}: {self.what}; {self.fix}")
+
+    def __reduce__(self) -> tuple[type["UserError"], tuple[str, str, str]]:
+        # so that one process can raise what happened in another
+        return UserError, (self.where, self.what, self.fix)
 
 
 # faults of the machine that a user can mend; every other OSError is ours and keeps its traceback

@@ -1,5 +1,6 @@
 """Outputs are complete or absent: written under a temporary name in `.work/`, then renamed into place."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -45,6 +46,12 @@ def complete_file(target: Path) -> Iterator[Path]:
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -29,10 +29,14 @@ def set_threads(threads: int) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
-def die_with_parent() -> None:
-    """Ask the kernel to end this process when its parent ends, so that no stage outlives its flow."""
+def die_with_parent(parent: int | None = None) -> None:
+    """Ask the kernel to end this process when its parent ends, so that no stage outlives its flow.
+
+    Args:
+        parent: its process id, for a child that comes to this so late that the parent may be gone by then.
+    """
     if sys.platform == "linux":
-        parent = os.getppid()
+        parent = parent or os.getppid()
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:  # the parent was gone before the kernel knew
             os.kill(os.getpid(), signal.SIGTERM)

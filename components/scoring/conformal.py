@@ -30,7 +30,8 @@ from components.runtime.outputs import read_json, write_json
 Method = Literal["split_conformal", "calibration_conditional"]
 
 
-def _ratio(alpha: float) -> tuple[int, int]:
+def as_ratio(alpha: float) -> tuple[int, int]:
+    """Numerator and denominator of a number as the user wrote it."""
     # as the user wrote it: 0.29 is 29/100, while the float nearest to it makes 100 * 0.29 fall below 29
     return Decimal(str(alpha)).as_integer_ratio()
 
@@ -45,7 +46,7 @@ def allowed(n: int, alpha: float, confidence: float | None = None) -> int:
     """
     if confidence is not None:
         return bisect_left(range(1, n + 1), True, key=lambda m: bool(upper_band(n, m, confidence) > alpha))
-    numerator, denominator = _ratio(alpha)
+    numerator, denominator = as_ratio(alpha)
     return (n + 1) * numerator // denominator
 
 
@@ -55,7 +56,7 @@ def smallest_n(alpha: float, confidence: float | None = None) -> int:
         # 1 - (1 - alpha)^n >= confidence; what rounding leaves open is settled by the rule itself
         about = ceil(log1p(-confidence) / log1p(-alpha)) + 1
         return 1 + bisect_left(range(1, about), True, key=lambda n: bool(upper_band(n, 1, confidence) <= alpha))
-    numerator, denominator = _ratio(alpha)
+    numerator, denominator = as_ratio(alpha)
     return -(-denominator // numerator) - 1
 
 

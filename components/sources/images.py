@@ -49,7 +49,9 @@ _CORRUPT = (OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, 
 
 
 @dataclass(frozen=True)
-class _Corrupt:
+class Corrupt:
+    """A picture that cannot be had."""
+
     reason: str
 
 
@@ -80,9 +82,9 @@ def read(raw: Path, options: Options, scratch: Path) -> RawData:
     names = _names(raw)
     classes = _classes(raw, names)
     plain, shape, kept, rejected = scratch / "images.uint8", (), [], {}
-    with plain.open("wb") as stream, _decoders() as pool:
+    with plain.open("wb") as stream, strict(), ThreadPoolExecutor(_WORKERS) as pool:
         for name, result in zip(names, _decoded(pool, raw, names, options), strict=True):
-            if isinstance(result, _Corrupt):
+            if isinstance(result, Corrupt):
                 rejected[name] = result.reason
                 continue
             shape = shape or result.shape
@@ -150,41 +152,46 @@ def _folder_of(name: str) -> str:
 
 
 @contextmanager
-def _decoders() -> Iterator[ThreadPoolExecutor]:
-    """Threads to decode in, where a decompression bomb is an error."""
+def strict() -> Iterator[None]:
+    """Where a decompression bomb is an error, and damaged metadata none."""
     Image.init()  # once, before threads would race for it
-    with warnings.catch_warnings(), ThreadPoolExecutor(_WORKERS) as pool:
+    with warnings.catch_warnings():
         # other warnings tell of damaged metadata, which no record is made of
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        yield pool
+        yield
 
 
-def _decoded(pool: Executor, raw: Path, names: list[str], options: Options) -> Iterator[np.ndarray | _Corrupt]:
+def _decoded(pool: Executor, raw: Path, names: list[str], options: Options) -> Iterator[np.ndarray | Corrupt]:
     """(channel, height, width) uint8 for each name, or why it cannot be had, in the order of the names."""
-    waiting: deque[Future[np.ndarray | _Corrupt]] = deque()
+    waiting: deque[Future[np.ndarray | Corrupt]] = deque()
     for name in names:
-        waiting.append(pool.submit(_decode, raw / name, options))
+        waiting.append(pool.submit(decode, raw / name, options))
         if len(waiting) == _WINDOW:
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
 
 
-def _decode(path: Path, options: Options) -> np.ndarray | _Corrupt:
+def decode(path: Path, options: Options) -> np.ndarray | Corrupt:
+    """(channel, height, width) uint8 of one picture, or why it cannot be had; needs `strict` around it.
+
+    Raises:
+        UserError: values deeper than 16 bits; several pages or frames.
+    """
     try:
         with Image.open(path, formats=FORMATS) as image:
             _check_form(path, image)
             ImageOps.exif_transpose(image, in_place=True)
             return _to_record(_to_8_bits(image), options)
     except Image.UnidentifiedImageError:  # its own words hold an address in memory
-        return _Corrupt("no image, or damaged in its head" if path.stat().st_size else "an empty file")
+        return Corrupt("no image, or damaged in its head" if path.stat().st_size else "an empty file")
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        return _Corrupt(f"a decompression bomb of more than {Image.MAX_IMAGE_PIXELS:,} pixels")
+        return Corrupt(f"a decompression bomb of more than {Image.MAX_IMAGE_PIXELS:,} pixels")
     except _CORRUPT as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        return _Corrupt(str(error) or type(error).__name__)
+        return Corrupt(str(error) or type(error).__name__)
 
 
 def _check_form(path: Path, image: Image.Image) -> None:

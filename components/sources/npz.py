@@ -137,6 +137,30 @@ def read(raw: Path, _: Options, scratch: Path) -> RawData:
     return RawData(kind, tuple(map(str, classes)), (0.0, 255.0) if kind == "image" else None, tuple(parts))
 
 
+def map_records(path: Path) -> np.ndarray:
+    """The records of one .npy file, mapped: images (record, channel, height, width) uint8, or numbers (record, column).
+
+    Raises:
+        UserError: the file is damaged, or holds no records.
+    """
+    array = _read_head(_Place("x", str(path), path))
+    _check_records(array)
+    return _arranged(array, _map(array, path.parent))
+
+
+def unpack_records(path: Path, target: Path) -> None:
+    """Write the array x of a .npz file as a .npy file of its own.
+
+    Raises:
+        UserError: the file is damaged, or has no array x.
+    """
+    place = _members(path).get("x")
+    if place is None:
+        raise UserError(str(path), "holds no array x", f"name its arrays {', '.join(NAMES)}")
+    with place.open() as packed, target.open("wb") as plain:
+        shutil.copyfileobj(packed, plain, _BLOCK_BYTES)
+
+
 def recognises(folder: Path) -> bool:
     """Whether it holds a .npz or .npy file."""
     return bool(_files(folder))
@@ -278,12 +302,15 @@ def _map(array: _Array, scratch: Path) -> np.ndarray:
 
 def _records(array: _Array, scratch: Path) -> np.ndarray:
     """(record, channel, height, width) uint8 or (record, column) float32, mapped."""
-    values = _map(array, scratch)
+    values = _arranged(array, _map(array, scratch))
+    return values if values.ndim > 2 or values.dtype == np.float32 else _as_float32(array, values, scratch)
+
+
+def _arranged(array: _Array, values: np.ndarray) -> np.ndarray:
+    """The same values, images as (record, channel, height, width)."""
     if values.ndim == 3:
         return values[:, None]
-    if values.ndim == 4:
-        return values.transpose(0, 3, 1, 2) if array.channels_last else values
-    return values if values.dtype == np.float32 else _as_float32(array, values, scratch)
+    return values.transpose(0, 3, 1, 2) if array.channels_last else values
 
 
 def _as_float32(array: _Array, values: np.ndarray, scratch: Path) -> np.ndarray:

@@ -7,9 +7,11 @@ shortest form, times as ISO 8601.
 """
 
 import csv
+import io
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,18 @@ _BLOCK = 1 << 22
 """Bytes of CSV parsed at a time; no line may be longer."""
 _BATCH = 1 << 16
 """Rows of Parquet read at a time."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of one part."""
+
+    start: int
+    """Byte of CSV, the first of a row; or row group of Parquet."""
+    stop: int
+    """Behind the last one."""
+    row: int
+    """Rows before it."""
 
 
 def fetch(request: Request) -> Iterator[RawFile]:
@@ -74,9 +88,9 @@ def _parts(folder: Path) -> list[Path]:
 
 def _common_columns(parts: list[Path]) -> list[str]:
     first, *others = parts
-    columns = _columns(first)
+    columns = column_names(first)
     for part in others:
-        here = _columns(part)
+        here = column_names(part)
         if differing := sorted(set(here) ^ set(columns)):
             name = differing[0]
             what = f"has a column '{name}' that {first.name} has not"
@@ -86,8 +100,12 @@ def _common_columns(parts: list[Path]) -> list[str]:
     return columns
 
 
-def _columns(path: Path) -> list[str]:
-    """The names of the columns of one part."""
+def column_names(path: Path) -> list[str]:
+    """The names of the columns of one part.
+
+    Raises:
+        UserError: it is damaged or no table, or two columns share a name.
+    """
     names = _parquet_names(path) if path.suffix.lower() not in DELIMITERS else _csv_names(path)
     names = [name or f"Unnamed: {index}" for index, name in enumerate(names)]
     for index, name in enumerate(names):
@@ -126,23 +144,34 @@ def _parquet_names(path: Path) -> list[str]:
 
 
 def _chunks(parts: list[Path], columns: list[str]) -> Iterator["pd.DataFrame"]:
-    import pyarrow as pa
 
     rows = 0
     for path in parts:
-        names, row = _columns(path), 0
-        for batch in _csv_batches(path) if path.suffix.lower() in DELIMITERS else _parquet_batches(path):
-            _refuse_nul(path, batch, names, row)
-            row += batch.num_rows
-            table = pa.Table.from_arrays(batch.columns, names).select(columns)
-            yield table.to_pandas()
-        rows += row
+        for chunk in read_part(path, columns):
+            rows += len(chunk)
+            yield chunk
     if not rows:
         where = parts[0] if len(parts) == 1 else parts[0].parent
         raise UserError(str(where), "holds the names of columns and no row", "add rows")
 
 
-def _csv_batches(path: Path) -> Iterator["pa.RecordBatch"]:
+def read_part(path: Path, columns: list[str], span: Span | None = None) -> Iterator["pd.DataFrame"]:
+    """Some columns of one part, or of a stretch of it, as `RawTable.chunks` has them.
+
+    Raises:
+        UserError: it is damaged, or no table.
+    """
+    import pyarrow as pa
+
+    names, row = column_names(path), span.row if span else 0
+    for batch in (_csv_batches if path.suffix.lower() in DELIMITERS else _parquet_batches)(path, span):
+        _refuse_nul(path, batch, names, row)
+        row += batch.num_rows
+        table = pa.Table.from_arrays(batch.columns, names).select(columns)
+        yield table.to_pandas()
+
+
+def _csv_batches(path: Path, span: Span | None) -> Iterator["pa.RecordBatch"]:
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
@@ -155,7 +184,7 @@ def _csv_batches(path: Path) -> Iterator["pa.RecordBatch"]:
     names = _csv_names(path)
     try:
         yield from arrow_csv.open_csv(
-            path,
+            path if span is None else _cut(path, names, span),
             arrow_csv.ReadOptions(use_threads=False, block_size=_BLOCK),
             arrow_csv.ParseOptions(
                 delimiter=DELIMITERS[path.suffix.lower()], newlines_in_values=True, invalid_row_handler=refuse
@@ -164,18 +193,27 @@ def _csv_batches(path: Path) -> Iterator["pa.RecordBatch"]:
         )
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         if "Empty CSV file" not in str(error):  # a first line and nothing behind it
-            raise _csv_error(path, str(error), refused) from None
+            raise _csv_error(path, str(error), refused, span.row if span else 0) from None
 
 
-def _csv_error(path: Path, message: str, refused: list[Any]) -> UserError:
+def _cut(path: Path, names: list[str], span: Span) -> io.BytesIO:
+    """The rows of a stretch below the names of the columns."""
+    first_line = io.StringIO()
+    csv.writer(first_line, delimiter=DELIMITERS[path.suffix.lower()], lineterminator="\n").writerow(names)
+    with path.open("rb") as stream:
+        stream.seek(span.start)
+        return io.BytesIO(first_line.getvalue().encode() + stream.read(span.stop - span.start))
+
+
+def _csv_error(path: Path, message: str, refused: list[Any], before: int) -> UserError:
     if "UTF8" in message or "codec" in message:
         return _no_utf8(path)
     if "straddling" in message or "out of sync" in message or (refused and "\n" in refused[0].text):
-        where = f"row {refused[0].number - 1} " if refused else ""
+        where = f"row {before + refused[0].number - 1} " if refused else ""
         return UserError(str(path), f"{where}opens a quote that is never closed", "close it, or remove it")
     if refused:
         row = refused[0]
-        what = f"row {row.number - 1} has {row.actual_columns} cells for {row.expected_columns} columns"
+        what = f"row {before + row.number - 1} has {row.actual_columns} cells for {row.expected_columns} columns"
         return UserError(str(path), what, "mend that row; cells that hold the delimiter need quotes")
     return UserError(str(path), f"cannot be read as CSV ({message.splitlines()[0]})", "export it again")
 
@@ -191,12 +229,13 @@ def _no_utf8(path: Path) -> UserError:
     return UserError(str(path), "is not UTF-8", "save it as UTF-8")
 
 
-def _parquet_batches(path: Path) -> Iterator["pa.RecordBatch"]:
+def _parquet_batches(path: Path, span: Span | None) -> Iterator["pa.RecordBatch"]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     with _parquet_errors(path), pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(_BATCH):
+        groups = range(span.start, span.stop) if span else range(file.num_row_groups)
+        for batch in file.iter_batches(_BATCH, row_groups=list(groups)):
             texts = [column.cast(pa.string()).fill_null("") for column in batch.columns]
             yield pa.RecordBatch.from_arrays(texts, batch.schema.names)
 

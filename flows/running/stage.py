@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from components.runtime.errors import EXIT_USER_ERROR
+from components.runtime.errors import EXIT_INCOMPLETE, EXIT_USER_ERROR
 from flows.running.children import Children
 
 
@@ -17,9 +17,9 @@ from flows.running.children import Children
 class Outcome:
     """What came of a stage, or of another child."""
 
-    kind: Literal["ran", "unchanged", "user_error", "failed", "fault", "timed_out"]
-    """`user_error`: the user must mend something; `fault`: the machine failed, trying again may help;
-    `failed`: a fault of ours."""
+    kind: Literal["ran", "incomplete", "unchanged", "user_error", "failed", "fault", "timed_out"]
+    """`incomplete`: ran, and left out what the user allowed; `user_error`: the user must mend something;
+    `fault`: the machine failed, trying again may help; `failed`: a fault of ours."""
     detail: str = ""
     """One line for the operator."""
     changed: bool = False
@@ -28,7 +28,7 @@ class Outcome:
     @property
     def is_well(self) -> bool:
         """Whether what comes next may start."""
-        return self.kind in ("ran", "unchanged")
+        return self.kind in ("ran", "incomplete", "unchanged")
 
 
 class LastLines:
@@ -134,6 +134,8 @@ def _run(
         return Outcome("timed_out", f"took longer than {timeout:g} s and was ended (--timeout)"), lines
     if status == 0:
         return Outcome("ran", changed=True), lines
+    if status == EXIT_INCOMPLETE:
+        return Outcome("incomplete", "something was left out, as --skip-limit allows", changed=True), lines
     if status == EXIT_USER_ERROR:
         return lines.explain(Outcome("user_error")), lines
     if status < 0:

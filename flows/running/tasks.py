@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from components.runtime.errors import EXIT_USER_ERROR, UserError
+from components.runtime.errors import EXIT_INCOMPLETE, EXIT_USER_ERROR, UserError
 from flows.running.children import Stopped
 from flows.running.stage import Outcome
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from prefect.futures import PrefectFuture
 
 UNCHANGED = "Unchanged"
+INCOMPLETE = "Incomplete"
 USER_ERROR = "UserError"
 FAULT = "Fault"
 RETRY_SECONDS = 5
@@ -57,6 +58,8 @@ def as_state(act: Callable[[], Outcome]) -> "State":
         outcome = act()
     except Stopped:
         return Cancelled(message="ended with the flow")
+    if outcome.kind == "incomplete":
+        return Completed(name=INCOMPLETE, message=outcome.detail)
     if outcome.is_well:
         return (
             Completed(message=outcome.detail) if outcome.changed else Completed(name=UNCHANGED, message=outcome.detail)
@@ -131,7 +134,7 @@ def failed_points(failed: "dict[str, State]") -> "State":
 def exit_code(state: "State") -> int:
     """The exit code of a flow that ended in `state`."""
     if state.is_completed():
-        return 0
+        return EXIT_INCOMPLETE if state.name == INCOMPLETE else 0
     return EXIT_USER_ERROR if state.name == USER_ERROR else 1
 
 

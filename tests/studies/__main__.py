@@ -5,7 +5,7 @@ In:   the commit that is checked out, tests/studies/NAME.yaml: what differs from
       under `one_class:` the classes that are normal, one after the other; or tests/studies/NAME.py, which is no
       pipeline and says itself what it does
 Out:  docs/studies/NAME/ — leaderboard.csv and report.html; of a sweep table.csv and plot.svg; of one-class runs
-      table.md and each class's leaderboard. The clone itself stays in .work/studies/NAME
+      table.csv and table.md. The clone itself stays in .work/studies/NAME
 
 The clone makes a study harmless: the checkout's own artifacts, dvc.lock and registry are not touched. A study that is
 broken off goes on where it stopped, like any flow; a changed commit starts it afresh.
@@ -63,16 +63,16 @@ def sweep(target: Path, name: str, variant: str, over: str) -> list[Path]:
     return [target / ".work/sweeps" / name / file for file in ("table.csv", "plot.svg")]
 
 
-def one_class_each(target: Path, classes: list[str | int]) -> list[Path]:
-    """The training flow with one class after the other as the normal one; returns the files to keep."""
-    kept = {}
+def one_class(target: Path, classes: list[str | int]) -> list[Path]:
+    """Train and judge with one class after the other as the normal one; returns the files to keep."""
+    found = []
     for normal in classes:
         edit_params(target, prepare={"normal_classes": [normal]})
-        kept[str(normal)] = target / ".work" / f"{normal}.csv"
-        shutil.copyfile(train(target)[0], kept[str(normal)])
-    table = target / ".work" / "table.md"
-    table.write_text(_one_class.table({normal: _one_class.rows(path) for normal, path in kept.items()}))
-    return [table, *kept.values()]
+        _run(target, "dvc", "repro", "-q", "evaluate", "baseline")
+        found += _one_class.rows(str(normal), target / "artifacts")
+    _one_class.write_csv(target / ".work" / "table.csv", found)
+    (target / ".work" / "table.md").write_text(_one_class.table(found))
+    return [target / ".work" / name for name in ("table.csv", "table.md")]
 
 
 def _run(target: Path, *command: str) -> None:
@@ -99,7 +99,7 @@ def pipeline(name: str) -> list[Path]:
     edit_params(target, **study)
     if swept:
         return sweep(target, name, **swept)
-    return one_class_each(target, classes) if classes else train(target)
+    return one_class(target, classes) if classes else train(target)
 
 
 if __name__ == "__main__":

@@ -4,45 +4,55 @@ Protocol: Ruff et al., "Deep One-Class Classification", ICML 2018.
 """
 
 import csv
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 
-Row = dict[str, str]
-"""A line of leaderboard.csv."""
+
+@dataclass(frozen=True)
+class Row:
+    """How well one method tells one class from all others, on test; the interval holds 95 %."""
+
+    normal: str
+    method: str
+    auroc: float
+    low: float
+    high: float
 
 
-def rows(leaderboard: Path) -> list[Row]:
-    """The lines of one run."""
-    with leaderboard.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
+def rows(normal: str, artifacts: Path) -> list[Row]:
+    """What one run found, of variants and of simple methods."""
+    found = sorted([*artifacts.glob("evaluate/*/metrics.json"), *artifacts.glob("baseline/*/metrics.json")])
+    metrics = {path.parent.name: json.loads(path.read_text()) for path in found}
+    area = ("auroc", "auroc_low", "auroc_high")
+    return [Row(normal, method, *(of[name] for name in area)) for method, of in metrics.items()]
 
 
-def table(runs: Mapping[str, list[Row]]) -> str:
-    """A table in Markdown: methods by their mean area, the best first, and what each reached where a class is normal.
+def write_csv(path: Path, found: Sequence[Row]) -> None:
+    """One line per class and method."""
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, list(asdict(found[0])), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in found)
 
-    Classes have records of their own, so their intervals (95 %) are independent, and that of the mean is narrower.
+
+def table(found: Sequence[Row]) -> str:
+    """In Markdown: methods by their mean area, the best first, and what each reached where a class is normal.
+
+    Classes have records of their own, so their errors are taken as independent, and the mean's interval is narrower.
     """
-    classes = list(runs)
-    methods = [row["variant"] for row in runs[classes[0]]]
-    found = {name: [_row(runs[normal], name) for normal in classes] for name in methods}
-    head = f"| method | mean AUROC, 95 % | {' | '.join(classes)} |"
-    lines = [head, "| --- " * (len(classes) + 2) + "|"]
-    for name, of in sorted(found.items(), key=lambda item: -_mean(item[1])):
-        half = math.hypot(*(_half_width(row) for row in of)) / len(of)
-        cells = [name, f"{_mean(of):.4f} ± {half:.4f}", *(f"{float(row['auroc']):.3f}" for row in of)]
+    classes = list(dict.fromkeys(row.normal for row in found))
+    methods = {name: [row for row in found if row.method == name] for name in sorted({row.method for row in found})}
+    lines = [f"| method | mean AUROC, 95 % | {' | '.join(classes)} |", "| --- " * (len(classes) + 2) + "|"]
+    for name, of in sorted(methods.items(), key=lambda item: -_mean(item[1])):
+        half = math.hypot(*((row.high - row.low) / 2 for row in of)) / len(of)
+        cells = [name, f"{_mean(of):.4f} ± {half:.4f}", *(f"{row.auroc:.3f}" for row in of)]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def _row(run: list[Row], method: str) -> Row:
-    return next(row for row in run if row["variant"] == method)
-
-
-def _mean(of: list[Row]) -> float:
-    return fmean(float(row["auroc"]) for row in of)
-
-
-def _half_width(row: Row) -> float:
-    return (float(row["auroc_high"]) - float(row["auroc_low"])) / 2
+def _mean(of: Sequence[Row]) -> float:
+    return fmean(row.auroc for row in of)
