@@ -19,6 +19,7 @@ from publications import NAME, client, empty_store
 
 from components.data.columns import CONTRIBUTION
 from components.data.splits import SPLITS, Manifest, Scaling
+from components.publishing.chosen import Chosen
 from components.publishing.version import SCORER, SCORER_DIGEST, write_model
 from components.runtime.outputs import sha256, write_json
 from components.scoring.conformal import Calibration
@@ -167,7 +168,7 @@ def register(variant: str, name: str = NAME) -> str:
         place = (Path("mlartifacts") / name).resolve().as_uri()
         store.create_experiment(name, artifact_location=place)
     run = store.create_run(store.get_experiment_by_name(name).experiment_id)
-    write_model(Path("staged/model"), variant)
+    write_model(Path("staged/model"), Chosen(variant))
     tags = {SCORER_DIGEST: sha256(Path("staged/model") / SCORER)}
     store.log_artifacts(run.info.run_id, "staged")
     shutil.rmtree("staged")

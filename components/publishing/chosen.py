@@ -25,6 +25,11 @@ class Chosen:
         return self._compressed if self.method != FLOAT32 else ARTIFACTS / "threshold" / self.variant
 
     @property
+    def folder(self) -> str:
+        """Where its model lies in the variant's run, apart from others of the same run."""
+        return "model" if self.method == FLOAT32 else f"model-{self.method}"
+
+    @property
     def _exported(self) -> Path:
         return ARTIFACTS / "export" / self.variant
 

@@ -40,9 +40,10 @@ def publish_version(store: Store, results: Results, run_id: str) -> "ModelVersio
     from mlflow.exceptions import MlflowException
 
     with staged() as folder:
-        write_model(folder / "model", results.chosen)
-        write_reference(folder / "model" / REFERENCE, results.chosen)
-        digest = sha256(folder / "model" / SCORER)
+        model = folder / results.chosen.folder
+        write_model(model, results.chosen)
+        write_reference(model / REFERENCE, results.chosen)
+        digest = sha256(model / SCORER)
         store.client.log_artifacts(run_id, str(folder))
     try:
         store.client.create_registered_model(store.name)
@@ -53,7 +54,7 @@ def publish_version(store: Store, results: Results, run_id: str) -> "ModelVersio
     # the key comes with the version in one call, so no interruption leaves a version that cannot be found again
     return store.client.create_model_version(
         store.name,
-        f"{store.client.get_run(run_id).info.artifact_uri}/model",
+        f"{store.client.get_run(run_id).info.artifact_uri}/{results.chosen.folder}",
         run_id,
         tags=provenance(results) | tags,
         description=shortened(results.chosen.scorer.with_name("card.md").read_text(), _LONGEST_DESCRIPTION),
@@ -70,7 +71,7 @@ def adopt_commit(store: Store, results: Results, version: "ModelVersion") -> boo
     if results.code.dirty:
         return False
     with staged() as folder:
-        _write_provenance(folder / "model")
+        _write_provenance(folder / results.chosen.folder)
         store.client.log_artifacts(version.run_id, str(folder))
     # "dirty" goes last: until then the next run does all of it again
     for tag, value in sorted(provenance(results).items(), key=lambda item: item[0].endswith("dirty")):

@@ -1,5 +1,6 @@
 """The pictures that only a comparison has: what error costs, and what compression does."""
 
+import itertools
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
@@ -91,12 +92,16 @@ def compression(scorers: Sequence[Scorer]) -> Figure:
     at = list(zip([scorer.bytes for scorer in scorers], quality, scorers, strict=True))
     frontier = sorted({(size, value) for size, value, scorer in at if scorer.best})
     axes.plot(*zip(*frontier, strict=True), color=NORMAL, drawstyle="steps-post", linewidth=1.2)
+    markers = dict(zip(dict.fromkeys(scorer.method for scorer in scorers), itertools.cycle("osD^v"), strict=False))
     for size, value, scorer in at:
-        marker, colour = ("o", NORMAL) if scorer.best else ("D", INK)
-        axes.plot(size, value, marker if scorer.holds else "x", color=colour, markersize=6 if scorer.best else 4.5)
-        if scorer.best or _room(scorers):
-            name = scorer.variant if scorer.method == FLOAT32 else f"{scorer.variant}, {scorer.method}"
-            axes.annotate(name, (size, value), (6, 3), textcoords="offset points", fontsize=8)
+        colour = NORMAL if scorer.best else INK
+        filled = {"markerfacecolor": colour if scorer.holds else "none", "color": colour}
+        axes.plot(size, value, markers[scorer.method], markersize=6, **filled)
+        if scorer.method == FLOAT32 or (scorer.best and len(frontier) <= _MOST_NAMES):
+            axes.annotate(scorer.variant, (size, value), (6, 3), textcoords="offset points", fontsize=8)
+    for method, marker in markers.items():
+        axes.plot([], [], marker, color=INK, label=method.replace("_", " "))
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))  # beside the axes: points may lie anywhere in them
     log_scale(axes, "x")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.set_xlabel("bytes of scorer.onnx")
