@@ -98,7 +98,8 @@ def compression(scorers: Sequence[Scorer]) -> Figure:
         filled = {"markerfacecolor": colour if scorer.holds else "none", "color": colour}
         axes.plot(size, value, markers[scorer.method], markersize=6, **filled)
         if scorer.method == FLOAT32 or (scorer.best and len(frontier) <= _MOST_NAMES):
-            axes.annotate(scorer.variant, (size, value), (6, 3), textcoords="offset points", fontsize=8)
+            name = axes.annotate(scorer.variant, (size, value), (6, 3), textcoords="offset points", fontsize=8)
+            name.set_in_layout(False)  # a long one would leave no room for the axes beside the legend
     for method, marker in markers.items():
         axes.plot([], [], marker, color=INK, label=method.replace("_", " "))
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))  # beside the axes: points may lie anywhere in them
