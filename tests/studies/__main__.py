@@ -63,13 +63,13 @@ def sweep(target: Path, name: str, variant: str, over: str) -> list[Path]:
     return [target / ".work/sweeps" / name / file for file in ("table.csv", "plot.svg")]
 
 
-def one_class(target: Path, classes: list[str | int]) -> list[Path]:
+def one_class(target: Path, classes: list[str | int], study: dict[str, Any]) -> list[Path]:
     """Train and judge with one class after the other as the normal one; returns the files to keep."""
     found = []
     for normal in classes:
         edit_params(target, prepare={"normal_classes": [normal]})
         _run(target, "dvc", "repro", "-q", "evaluate", "baseline")
-        found += _one_class.rows(str(normal), target / "artifacts")
+        found += _one_class.rows(str(normal), study["variants"], study["baselines"], target / "artifacts")
     _one_class.write_csv(target / ".work" / "table.csv", found)
     (target / ".work" / "table.md").write_text(_one_class.table(found))
     return [target / ".work" / name for name in ("table.csv", "table.md")]
@@ -99,7 +99,7 @@ def pipeline(name: str) -> list[Path]:
     edit_params(target, **study)
     if swept:
         return sweep(target, name, **swept)
-    return one_class(target, classes) if classes else train(target)
+    return one_class(target, classes, study) if classes else train(target)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ Protocol: Ruff et al., "Deep One-Class Classification", ICML 2018.
 import csv
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
@@ -23,10 +23,10 @@ class Row:
     high: float
 
 
-def rows(normal: str, artifacts: Path) -> list[Row]:
+def rows(normal: str, variants: Iterable[str], baselines: Iterable[str], artifacts: Path) -> list[Row]:
     """What one run found, of variants and of simple methods."""
-    found = sorted([*artifacts.glob("evaluate/*/metrics.json"), *artifacts.glob("baseline/*/metrics.json")])
-    metrics = {path.parent.name: json.loads(path.read_text()) for path in found}
+    stages = [*(("evaluate", name) for name in variants), *(("baseline", name) for name in baselines)]
+    metrics = {name: json.loads((artifacts / stage / name / "metrics.json").read_text()) for stage, name in stages}
     area = ("auroc", "auroc_low", "auroc_high")
     return [Row(normal, method, *(of[name] for name in area)) for method, of in metrics.items()]
 
