@@ -118,6 +118,14 @@ def test_the_first_version_leads_and_carries_what_rebuilds_it(published: Publish
     assert version.tags["hourglass.scorer_sha256"] == hashlib.sha256(SCORER.read_bytes()).hexdigest()
 
 
+def test_a_long_card_is_cut_between_sections_and_says_so() -> None:
+    card = "# Model\n\nwhat\n" + "".join(f"\n## {name}\n\n{name * 40}\n" for name in "abc")
+    assert shortened(card, len(card)) == card
+    short = shortened(card, len(card) - 1)
+    assert len(short) < len(card) and "## a\n" in short and "## c" not in short
+    assert short.endswith("are in card.md, among the files of this version's run.\n")
+
+
 def test_the_champion_loads_by_its_alias(published: Published, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{Path('mlflow.db').resolve()}")
     model = mlflow.pyfunc.load_model(f"models:/{NAME}@champion")

@@ -74,7 +74,9 @@ def _name(axes: Axes, marks: Sequence[tuple[float, float, str]]) -> None:
             groups.append([mark])
     for group in groups:
         x, y, _ = group[0]
-        axes.annotate(", ".join(name for *_, name in group), (x, y), (6, 3), textcoords="offset points", fontsize=8)
+        names = ", ".join(name for *_, name in group)
+        written = axes.annotate(names, (x, y), (6, 3), textcoords="offset points", fontsize=8)
+        written.set_in_layout(False)  # long ones would leave no room for the axes
 
 
 def _reference(axes: Axes, at: Sequence[tuple[float, float]]) -> None:
@@ -97,9 +99,8 @@ def compression(scorers: Sequence[Scorer]) -> Figure:
         colour = NORMAL if scorer.best else INK
         filled = {"markerfacecolor": colour if scorer.holds else "none", "color": colour}
         axes.plot(size, value, markers[scorer.method], markersize=6, **filled)
-        if scorer.method == FLOAT32 or (scorer.best and len(frontier) <= _MOST_NAMES):
-            name = axes.annotate(scorer.variant, (size, value), (6, 3), textcoords="offset points", fontsize=8)
-            name.set_in_layout(False)  # a long one would leave no room for the axes beside the legend
+    named = [mark for mark in at if mark[2].method == FLOAT32 or (mark[2].best and len(frontier) <= _MOST_NAMES)]
+    _name(axes, [(size, value, scorer.variant) for size, value, scorer in named])
     for method, marker in markers.items():
         axes.plot([], [], marker, color=INK, label=method.replace("_", " "))
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))  # beside the axes: points may lie anywhere in them
