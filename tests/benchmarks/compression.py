@@ -94,7 +94,8 @@ def _runner(path: Path, records: np.ndarray) -> Callable[[int, int], float]:
 def measure() -> list[Ratio]:
     """What is asked of INT8 and of the student, on the study's networks; the whole table is printed."""
     if not (STUDY / "artifacts/compress").is_dir():
-        sys.exit("compression: nothing to measure yet, run `make study-compression` first")
+        print("nothing to measure yet, run `make study-compression` first")
+        return []
     found: list[Ratio] = []
     for variant in ("vanilla", "conv"):
         speeds = Speeds(STUDY, variant)
