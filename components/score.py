@@ -91,10 +91,12 @@ def score_with(model: "Model", request: Request, threads: int) -> Answer:
     check_rate(request.fdr, model)
     inputs = find_inputs(request.source, model)
     out = request.out or SCORES / _default_name(request.source, model)
+    if out.resolve().is_relative_to(Path(request.source).resolve()):
+        raise UserError("--out", f"{out} lies in {request.source}, where it would be scored", "name another folder")
     earlier, began = answer.earlier(out), time.perf_counter()
     with _workplace(out) as work:
         clear(work)
-        known = {part["key"]: out / part["file"] for part in earlier.get("parts", ())}
+        known = {part["key"]: (out / part["file"], part["sha256"]) for part in earlier.get("parts", ())}
         job = Job(model, threads, request.id, work, known)
         with progress(len(inputs), "scoring", "scored", "parts") as meter:
             jobs = request.jobs or max(1, (os.cpu_count() or 1) // threads)
@@ -102,7 +104,8 @@ def score_with(model: "Model", request: Request, threads: int) -> Answer:
         seconds = time.perf_counter() - began
         if not any(each.part.records for each in outcome.placed):
             raise UserError(request.source, "holds no record that can be scored", "add records")
-        if _is_same(earlier, outcome, request):
+        is_whole = all(each.part.path.parent == out for each in outcome.placed)
+        if is_whole and _is_same(earlier, outcome, request):
             return Answer(out, earlier, 0, seconds)
         return Answer(out, _finish(model, request, threads, outcome, work, out), outcome.scored, seconds)
 

@@ -153,6 +153,10 @@ def test_only_what_is_new_is_scored_and_another_rate_scores_nothing(tmp_path: Pa
     assert act(tmp_path / "days", tmp_path / "out", fdr=0.3).scored == 0
     act(tmp_path / "days", tmp_path / "fresh", fdr=0.3)
     assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+    first = contents(tmp_path / "out")
+    (tmp_path / "out/part-00001.parquet").write_bytes(first["part-00001.parquet"][:-30])
+    assert act(tmp_path / "days", tmp_path / "out", fdr=0.3).scored == 7, "a damaged part is made again, and it alone"
+    assert contents(tmp_path / "out") == first
     np.save(tmp_path / "days/day-000b.npy", draw(7, 51))
     assert act(tmp_path / "days", tmp_path / "out", fdr=0.3).scored == 7
 
@@ -427,6 +431,8 @@ def test_a_rate_that_finds_nothing_and_a_folder_that_is_not_ours_are_refused(tmp
     (tmp_path / "mine/thesis.txt").touch()
     with pytest.raises(UserError, match="is there, and holds no scores of an earlier run"):
         act(tmp_path / "days.npy", tmp_path / "mine")
+    with pytest.raises(UserError, match=r"lies in .*, where it would be scored"):
+        act(tmp_path, tmp_path / "out")
     with pytest.raises(UserError, match="is not there; name a file, a folder or s3://"):
         act(tmp_path / "nights.npy", tmp_path / "out")
 

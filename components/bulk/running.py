@@ -18,6 +18,7 @@ from components.bulk.model import Model
 from components.bulk.parts import Part, key_of, read_part, write_part
 from components.bulk.pieces import Piece
 from components.runtime.errors import UserError
+from components.runtime.outputs import sha256
 from components.runtime.process import die_with_parent, set_threads
 from components.runtime.progress import Meter
 
@@ -41,8 +42,8 @@ class Job:
     id_column: str | None
     folder: Path
     """For parts."""
-    known: dict[str, Path]
-    """Parts of an earlier answer by their keys; they are not scored again."""
+    known: dict[str, tuple[Path, str]]
+    """Parts of an earlier answer by their keys, with the SHA-256 of each file; they are not scored again."""
 
 
 @dataclass(frozen=True)
@@ -108,9 +109,9 @@ def score_all(inputs: Sequence[Input], job: Job, jobs: int, skip_limit: int, met
             outcome.add(Skipped(name, reason), skip_limit)
 
     with _submitter(job, jobs) as submit, ExitStack() as leaving:
-        leaving.callback(lambda: [one.inputs.close() for one in waiting])
         for each in inputs:
             stack = ExitStack()
+            leaving.callback(stack.close)  # in the end, whatever happens; twice does no harm
             try:
                 pieces = stack.enter_context(each.here(job.model, job.folder))
             except UserError as error:
@@ -158,10 +159,12 @@ class Worker:
         try:
             with named(piece.files):
                 key = key_of(piece, reader.digest(piece), job.model, job.id_column)
+                earlier, digest = job.known.get(key, (None, ""))
+                if earlier and earlier.is_file() and sha256(earlier) == digest and (part := read_part(earlier, key)):
+                    return part, False
                 path = job.folder / f"{key}.parquet"
-                for there in filter(None, (path, job.known.get(key))):
-                    if part := read_part(there, key):
-                        return part, False
+                if part := read_part(path, key):
+                    return part, False
                 return write_part(path, key, piece, reader, job.model, self._graph, job.id_column), True
         except UserError as error:
             if error.where.startswith("--"):
