@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT, environment
 from ruamel.yaml import YAML
 
-from components import analyses, sources
+from components import analyses, scores, sources
 from components.params import read_params
 from components.params.variants import resolve
 
@@ -33,13 +33,14 @@ def test_the_snippet_scores_records_with_nothing_of_ours(finished: Path) -> None
     subprocess.run(command, cwd=finished, env=environment(), check=True)
 
 
-def test_the_variant_to_add_is_valid() -> None:
-    (line,) = blocks("yaml")
-    added = YAML(typ="safe").load(line)
+def test_the_variants_to_add_are_valid() -> None:
     raw = read_params(ROOT / "params.yaml")
-    raw["variants"].update(added)
-    for name in added:
-        assert resolve(name, raw).train.epochs == 300
+    found = [added for block in blocks("yaml") for added in YAML(typ="safe").load(block).items()]
+    assert found
+    for name, variant in found:
+        raw["variants"][name] = variant
+        assert resolve(name, raw).train.epochs == variant.get("epochs", raw["train"]["epochs"])
+        assert scores.resolve(variant.get("score", {}), name).keys() == variant.get("score", {}).keys()
 
 
 @pytest.mark.parametrize("module", sorted(set(re.findall(r"python -m ([a-z_.]+)", README))))

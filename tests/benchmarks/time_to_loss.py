@@ -24,7 +24,7 @@ from tests.benchmarks.training import VANILLA
 
 FOLDER = Path("/usr/share/datasets/fashion-mnist")
 EPOCHS = 13
-RECIPE = Params(epochs=10, batch_size=256, learning_rate=3e-3, schedule="one_cycle", precision="auto")
+RECIPE = Params(epochs=16, batch_size=256, learning_rate=3e-3, schedule="one_cycle", precision="auto")
 
 
 def read(name: str) -> np.ndarray:
