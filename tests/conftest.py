@@ -93,18 +93,27 @@ def make_checkout(target: Path, **params: Any) -> Path:
     return target
 
 
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A complete tiny pipeline run by `dvc repro`; read only. Built once for all workers of a test run."""
-    base = tmp_path_factory.getbasetemp()
+def built_once(factory: pytest.TempPathFactory, name: str, build: Callable[[Path], object]) -> Path:
+    """A folder that the first worker of a test run to ask for it builds, for all workers; read only."""
+    base = factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    target, done = shared / "finished", shared / "finished.done"
-    with locked(shared / "finished.lock"):
+    target, done = shared / name, shared / f"{name}.done"
+    with locked(shared / f"{name}.lock"):
         if not done.exists():
-            make_checkout(target)
-            must("dvc", "repro", "-q", cwd=target)
+            build(target)
             done.touch()
     return target
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A complete tiny pipeline run by `dvc repro`; read only."""
+
+    def build(target: Path) -> None:
+        make_checkout(target)
+        must("dvc", "repro", "-q", cwd=target)
+
+    return built_once(tmp_path_factory, "finished", build)
 
 
 @pytest.fixture
@@ -117,17 +126,14 @@ def checkout(finished: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A PREFECT_HOME whose database is migrated, which takes longer than all the rest; to be copied. Built once."""
+    """A PREFECT_HOME whose database is migrated, which takes longer than all the rest; to be copied."""
     from prefect_api import running_server
 
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    target, done = shared / "prefect_home", shared / "prefect_home.done"
-    with locked(shared / "prefect_home.lock"):
-        if not done.exists():
-            with running_server(target):
-                done.touch()
-    return target
+    def build(target: Path) -> None:
+        with running_server(target):
+            pass
+
+    return built_once(tmp_path_factory, "prefect_home", build)
 
 
 @pytest.fixture(scope="session")

@@ -5,14 +5,11 @@ nothing: no other stage reads what it finds. A file defines `Params`, a function
 and `ANALYSIS`, its entry in the registry.
 """
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
-
-from components.params import unknown, validate
+from components.params import Options, validate
+from components.runtime.registry import Registry
 
 if TYPE_CHECKING:
     from components.analysing.outcome import Outcome
@@ -23,12 +20,8 @@ class NotApplicableError(Exception):
     """The records or the model lack what an analysis needs; the message is the reason, a clause."""
 
 
-class AnalysisParams(BaseModel):
+class AnalysisParams(Options):
     """What a user may set; an analysis of its own adds fields with docstrings."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
 
 
 class AnalysisEntry(NamedTuple):
@@ -42,9 +35,12 @@ class AnalysisEntry(NamedTuple):
     """What it answers, in a sentence."""
 
 
+_REGISTRY = Registry(__name__, "ANALYSIS", "analysis")
+
+
 def known() -> list[str]:
     """Names of all analyses, from the listing of this folder."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return _REGISTRY.known()
 
 
 def find(name: str, where: str = "analyse.analyses") -> AnalysisEntry:
@@ -53,9 +49,7 @@ def find(name: str, where: str = "analyse.analyses") -> AnalysisEntry:
     Raises:
         UserError: no such analysis; names the nearest one.
     """
-    if name not in known():
-        raise unknown(where, "analysis", str(name), known())
-    return importlib.import_module(f"{__name__}.{name}").ANALYSIS
+    return _REGISTRY.find(name, where)
 
 
 def resolve(wanted: Mapping[str, Any] | None, where: str = "analyse.analyses") -> dict[str, AnalysisParams]:

@@ -4,27 +4,22 @@ A method sees scaled training records as rows of numbers, all normal, and is the
 Importing a method's file costs nothing: scikit-learn is imported where it is fitted.
 """
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from components.params import unknown, validate
+from components.params import Options, validate
+from components.runtime.registry import Registry
 
 if TYPE_CHECKING:
     from sklearn.decomposition import PCA
 
 
-class BaselineParams(BaseModel):
+class BaselineParams(Options):
     """What a user may set; a method of its own adds fields with docstrings."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
 
     records: int = Field(20_000, ge=2, le=1_000_000)
     """Training records fitted to, a random subset where there are more."""
@@ -56,9 +51,12 @@ class BaselineEntry:
     description: str
 
 
+_REGISTRY = Registry(__name__, "BASELINE", "method")
+
+
 def known() -> list[str]:
     """Names of all methods, from the listing of this folder."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return _REGISTRY.known()
 
 
 def find(name: Any, where: str = "method") -> BaselineEntry:
@@ -67,9 +65,7 @@ def find(name: Any, where: str = "method") -> BaselineEntry:
     Raises:
         UserError: no such method; names the nearest one.
     """
-    if name not in known():
-        raise unknown(where, "method", str(name), known())
-    return importlib.import_module(f"{__name__}.{name}").BASELINE
+    return _REGISTRY.find(name, where)
 
 
 def resolve(name: Any, given: Mapping[str, Any], where: str) -> BaselineParams:

@@ -5,32 +5,27 @@ another: score, p-value and decision stay in float32, and scores keep what they 
 threshold again, to scores that the new graph itself gives (`components.compressing.recalibrating`).
 """
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from onnx import ModelProto
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from components.data.splits import Manifest
-from components.params import unknown, validate
+from components.params import Options, validate
+from components.runtime.registry import Registry
 from components.scoring.conformal import Calibration
 from components.scoring.detector import Detector
 from components.training.weights import count
 
-_PARTS = ("assembling", "judging", "network_part", "recalibrating", "retraining")
+_PARTS = frozenset({"assembling", "judging", "network_part", "recalibrating", "retraining"})
 """Files of this folder that are no method."""
 
 
-class MethodParams(BaseModel):
+class MethodParams(Options):
     """What a user may set of every method: how far the result may fall short of float32 and still be published."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
 
     max_auroc_loss: float = Field(0.002, ge=0, le=1)
     """AUROC on test that may be lost; not asked where test holds no labelled anomalies."""
@@ -86,9 +81,12 @@ class MethodEntry:
     """Takes gradient steps, so it does not apply to models fitted in closed form."""
 
 
+_REGISTRY = Registry(__name__, "METHOD", "method", _PARTS)
+
+
 def known() -> list[str]:
     """Names of all methods, from the listing of this folder."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in _PARTS)
+    return _REGISTRY.known()
 
 
 def find(name: str) -> MethodEntry:
@@ -97,9 +95,7 @@ def find(name: str) -> MethodEntry:
     Raises:
         UserError: no such method; names the nearest one.
     """
-    if name not in known():
-        raise unknown("compress.methods", "method", str(name), known())
-    return importlib.import_module(f"{__name__}.{name}").METHOD
+    return _REGISTRY.find(name, "compress.methods")
 
 
 def resolve(methods: Mapping[str, Any]) -> dict[str, MethodParams]:

@@ -5,31 +5,26 @@ Code asks an entry for a capability and never compares a model's name.
 """
 
 import hashlib
-import importlib
-import pkgutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from components.data.item import Item
 from components.objectives import LOSSES
-from components.params import unknown
+from components.params import Options
 from components.runtime.errors import UserError
+from components.runtime.registry import Registry
 
 Loss = str
 """A key of `components.objectives.LOSSES`."""
 
 
-class ModelParams(BaseModel):
+class ModelParams(Options):
     """Numbers of one model: strict types, no unknown keys; every model has a code size."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
 
     latent_dim: int = Field(32, ge=1)
     """Code size; most models need it smaller than the record."""
@@ -140,9 +135,12 @@ class ModelEntry:
         return self.params.__module__.rpartition(".")[2]
 
 
+_REGISTRY = Registry(__name__, "MODEL", "model")
+
+
 def known() -> list[str]:
     """Names of all models, from the listing of this folder."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return _REGISTRY.known()
 
 
 def file_digest(name: str) -> str:
@@ -162,9 +160,7 @@ def find(name: Any, where: str = "model") -> ModelEntry:
     Raises:
         UserError: no such model; names the nearest one.
     """
-    if name not in known():
-        raise unknown(where, "model", str(name), known())
-    return importlib.import_module(f"{__name__}.{name}").MODEL
+    return _REGISTRY.find(name, where)
 
 
 @dataclass(frozen=True)

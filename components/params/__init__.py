@@ -30,6 +30,10 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
+class Options(Section, use_attribute_docstrings=True):
+    """What a user may set of one entry of a registry; its fields' docstrings stand in catalogues."""
+
+
 class Globals(Section):
     """The numbers at the top level of params.yaml."""
 

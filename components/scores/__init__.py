@@ -4,17 +4,15 @@ A score is fitted once to records of train and validation, all normal, and is th
 inside every exported graph. It comes with its contributions: how much each value of the record adds to it.
 """
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from components.data.item import Item
-from components.params import unknown, validate
+from components.params import Options, validate
+from components.runtime.registry import Registry
 
 State = dict[str, Tensor]
 """What a fit leaves: the buffers of a score, by name."""
@@ -34,12 +32,8 @@ class Seen:
     """(record, code)"""
 
 
-class ScoreParams(BaseModel):
+class ScoreParams(Options):
     """What a user may set; a score of its own adds fields with docstrings."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
 
 
 class Score(nn.Module):
@@ -84,9 +78,12 @@ class ScoreEntry:
     """Raises ValueError where the kind of data does not suit; None where any does."""
 
 
+_REGISTRY = Registry(__name__, "SCORE", "score")
+
+
 def known() -> list[str]:
     """Names of all scores, from the listing of this folder."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return _REGISTRY.known()
 
 
 def find(name: str, where: str) -> ScoreEntry:
@@ -95,9 +92,7 @@ def find(name: str, where: str) -> ScoreEntry:
     Raises:
         UserError: no such score; names the nearest one.
     """
-    if name not in known():
-        raise unknown(where, "score", str(name), known())
-    return importlib.import_module(f"{__name__}.{name}").SCORE
+    return _REGISTRY.find(name, where)
 
 
 def resolve(parts: Mapping[str, Any], where: str) -> dict[str, ScoreParams]:

@@ -4,8 +4,6 @@ A file defines `SOURCE`. `fetch` brings raw files as found (the stage ingest), `
 prepare); nothing else knows a source's format.
 """
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +14,7 @@ import numpy as np
 
 from components.params import unknown
 from components.runtime.errors import UserError
+from components.runtime.registry import Registry
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -138,17 +137,18 @@ def refuse_escape(path: Path, folder: Path) -> None:
         raise UserError(str(path), "is no file (a link to a folder or to nothing)", "put the files themselves there")
 
 
+_REGISTRY = Registry(__name__, "SOURCE", "source")
+
+
 def known() -> list[str]:
     """Names of all sources, from the listing of this folder."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return _REGISTRY.known()
 
 
 def find(source: str) -> Source:
     """The registry entry for `ingest.source` (with or without `:NAME`); imports that source's file only."""
     name = source.partition(":")[0]
-    if name not in known():
-        raise unknown("ingest.source", "source", name, known())
-    return importlib.import_module(f"{__name__}.{name}").SOURCE
+    return _REGISTRY.find(name, "ingest.source")
 
 
 def check(source: str, path: str | None) -> None:
