@@ -160,7 +160,9 @@ def test_kustomizations_name_their_files_and_nothing_else(overlay: str) -> None:
     assert {path.name for path in (INFRA / "kubernetes" / overlay).iterdir()} == {*named, "kustomization.yaml"}
 
 
-@pytest.mark.skipif(not shutil.which("kubectl"), reason="no kubectl here, and Debian has one of 2020 only, which knows no `envs`")
+@pytest.mark.skipif(
+    not shutil.which("kubectl"), reason="no kubectl here, and Debian has one of 2020 only, which knows no `envs`"
+)
 def test_the_gpu_overlay_gives_the_worker_a_gpu_and_changes_nothing_else(tmp_path: Path) -> None:
     def rendered(overlay: str) -> dict[tuple[str, str], Mapping]:
         text = must("kubectl", "kustomize", str(INFRA / "kubernetes" / overlay), cwd=tmp_path)
