@@ -102,10 +102,13 @@ def fabricate(artifacts: Path, numbers: dict[str, dict[str, Any]], text: str = "
         ]  # fmt: skip
         files = ("scorer.onnx", "encoder.onnx", "reconstructor.onnx", "model.torchscript.pt")
         parity = {
-            "records": 480, "records_in_all_batches": 480, "batches": [1, 2, 7, 64], "passed": True,
-            "tolerance": {"relative": 1e-4},
+            "records": 480, "records_in_all_batches": 480, "batches": [1, 2, 7, 64], "large_batch": 4096,
+            "passed": True, "tolerance": {"relative": 1e-4},
             "files": {file: {"sha256": digest, "bytes": 412_345, "opset": 20} for file in files},
-            "scorer": {"max_abs_difference": {"score": 1.5e-8}, "flips": 0, "flips_outside_tolerance": 0},
+            "scorer": {
+                "max_abs_difference": {"score": 1.5e-8}, "mean_abs_difference": {"score": 2e-9},
+                "rank_correlation": 1.0, "flips": 0, "flips_outside_tolerance": 0, "furthest_flip": None,
+            },
         }  # fmt: skip
         threshold = {
             "alpha": 0.05, "n": 216, "m": 10, "threshold": 0.0527, "upper_95": 0.0759, "method": "split_conformal",

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from components.data.columns import Column
 from components.data.scaling import Scale
 from components.data.splits import SPLITS, Manifest, Scaling
-from components.models import Blueprint
+from components.models import Blueprint, find
 from components.runtime.outputs import write_json
 from components.scoring.conformal import Calibration
 from components.scoring.score import score_records
@@ -136,14 +136,15 @@ def make_artifacts(artifacts: Path, model: str = "vanilla") -> Manifest:
     manifest = write_prepared(artifacts / "prepare")
     for folder in ("train/v", "threshold/v", "evaluate/v"):
         (artifacts / folder).mkdir(parents=True)
-    blueprint = Blueprint(model, {"latent_dim": 3}, None, None, manifest.item, "mixed")
+    sizes, base = {"latent_dim": 3}, find(model).default_base
+    blueprint = Blueprint(model, sizes, base, sizes if base else None, manifest.item, "mixed")
     torch.manual_seed(5)
     network, scale = blueprint.build(), Scale(manifest)
-    if model == "pca":
+    if find(model).closed_form:
         network.fit([torch.from_numpy(np.load(artifacts / "prepare/train.npy"))])
     save_weights(network.eval(), artifacts / "train/v/model.safetensors")
     item = {"shape": [9], "unit_range": False, "groups": manifest.item.groups}
-    config = {"model": model, "params": {"latent_dim": 3}, "base": None, "base_params": None, "item": item}
+    config = {"model": model, "params": sizes, "base": base, "base_params": blueprint.base_params, "item": item}
     write_json(artifacts / "train/v/config.json", {**config, "loss": "mixed", "seed": 5, "data_digest": "0" * 64})
     scores = score_records(network, scale, np.load(artifacts / "prepare/calibration.npy"))
     Calibration.fit(scores, 0.1).save(artifacts / "threshold/v")

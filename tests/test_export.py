@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import made_tables
 import numpy as np
 import onnx
 import pytest
@@ -19,8 +20,9 @@ from conftest import must
 from fabricated import by_squared_error
 
 from components import models
+from components.data.rows import read_rows
 from components.data.scaling import Scale
-from components.data.splits import SPLITS, Manifest, Scaling
+from components.data.splits import SPLITS, Manifest, Scaling, load_manifest
 from components.export import export
 from components.exporting import onnx_files, parity
 from components.exporting.scorer import OUTPUTS
@@ -31,11 +33,12 @@ from components.runtime.errors import UserError
 from components.runtime.outputs import write_json
 from components.scoring.conformal import Calibration
 from components.scoring.score import score_records
-from components.training.weights import save_weights
+from components.training.weights import load_model, save_weights
 
 ROOT = Path(__file__).parent.parent
 SHAPES = {"image": (1, 7, 6), "array": (6,)}
-EXPORTS = {"scorer.onnx", "encoder.onnx", "reconstructor.onnx", "model.torchscript.pt", "parity.json", "card.md"}
+GRAPHS = ("scorer.onnx", "encoder.onnx", "reconstructor.onnx")
+EXPORTS = {*GRAPHS, "model.torchscript.pt", "parity.json", "card.md"}
 
 
 def make_manifest(kind: str, shape: tuple[int, ...], records: int) -> Manifest:
@@ -95,8 +98,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def zoo() -> list[Any]:
-    """Every model on images, some on rows too, and the options that change what is exported; two seconds each."""
+    """Every model on images and on tables, and the options that change what is exported; two seconds each."""
     rows: list[tuple[str, str, dict[str, Any]]] = [(name, "image", {}) for name in models.known()]
+    rows += [(name, "table", {}) for name in models.known() if not models.find(name).images_only]
     rows += [("vanilla", "array", {}), ("pca", "array", {"whiten": True}), ("tied", "array", {"activation": "elu"})]
     rows += [("vanilla", "array", {"output": "tanh"})]
     rows += [("sparse", "array", {"penalty": penalty}) for penalty in ("l1", "top_k")]
@@ -105,13 +109,56 @@ def zoo() -> list[Any]:
 
 @pytest.mark.parametrize(("model", "kind", "options"), zoo())
 def test_every_model_exports_and_every_file_agrees(here: Path, model: str, kind: str, options: dict[str, Any]) -> None:
-    artifacts = make_artifacts(here, model, kind, models.find(model).default_base, **options)
+    if kind == "table":
+        artifacts = here / "artifacts"
+        made_tables.make_artifacts(artifacts, model)
+    else:
+        artifacts = make_artifacts(here, model, kind, models.find(model).default_base, **options)
     opset = 18 if kind == "array" else 20
     report = export("v", Params(opset=opset), threads=1, artifacts=artifacts)
-    assert onnx.load(artifacts / "export/v/scorer.onnx").opset_import[0].version == opset
     out = artifacts / "export/v"
     assert {path.name for path in out.iterdir()} == EXPORTS
     assert report["passed"] and report["records"] == 150 and report["batches"] == [1, 2, 7, 64]
+    assert report["large_batch"] == 4096
+    for name in GRAPHS:
+        assert {entry.domain: entry.version for entry in onnx.load(out / name).opset_import}[""] == opset
+        onnx.checker.check_model(out / name, full_check=True)
+    require_the_models_answers(artifacts)
+    if kind != "table":
+        require_one_graph(out, kind)
+
+
+def require_the_models_answers(artifacts: Path) -> None:
+    """Of every graph, on the test records in batches of four sizes, the largest with repetitions."""
+    manifest, model = load_manifest(artifacts / "prepare"), load_model(artifacts / "train/v")
+    records, calibration = np.load(artifacts / "prepare/test.npy"), Calibration.load(artifacts / "threshold/v")
+    raw = {"input": records}
+    if manifest.columns:
+        (raw,) = read_rows("test", manifest.columns, artifacts / "prepare", len(records))
+    with torch.no_grad():
+        x = Scale(manifest)(torch.from_numpy(records))
+        x_hat, code = (value.numpy() for value in model(x))
+    expected = {"reconstruction": x_hat, "code": code, "score": score_records(model, Scale(manifest), records)}
+    for name in GRAPHS:
+        session = onnx_files.open_session(artifacts / "export/v" / name, 1)
+        outputs = [output.name for output in session.get_outputs()]
+        for size in (1, 2, 7, 4096):
+            rows = np.resize(np.arange(len(records)), size)
+            found = dict(zip(outputs, session.run(None, {of: values[rows] for of, values in raw.items()}), strict=True))
+            for output in expected.keys() & found.keys():
+                np.testing.assert_allclose(found[output], expected[output][rows], rtol=1e-4, atol=1e-5)
+            if name == "scorer.onnx":
+                p_values = calibration.p_values(found["score"]).astype(np.float32)
+                np.testing.assert_array_equal(found["p_value"], p_values)
+                np.testing.assert_array_equal(found["is_anomaly"], calibration.alarms(found["score"]))
+                parts = sum(
+                    part.reshape(size, -1).sum(1) for of, part in found.items() if of.startswith("contribution")
+                )
+                np.testing.assert_allclose(parts, found["score"], rtol=1e-5)
+
+
+def require_one_graph(out: Path, kind: str) -> None:
+    """The scorer has every output, and the smaller graphs are cut out of it: equal to the bit."""
     records = draw(kind, SHAPES[kind], 5, seed=4)
     whole = parity.onnx_runner(out / "scorer.onnx", 1)(records)
     assert tuple(whole) == OUTPUTS
@@ -120,8 +167,6 @@ def test_every_model_exports_and_every_file_agrees(here: Path, model: str, kind:
         (5, *SHAPES[kind]),
     ]
     assert [value.dtype for value in whole.values()] == [*[np.float32] * 4, np.bool_, np.float32]
-    np.testing.assert_allclose(whole["contributions"].reshape(5, -1).sum(1), whole["score"], rtol=1e-5)
-    # the smaller graphs are cut out of the scorer: equal to the bit, not only within tolerance
     np.testing.assert_array_equal(parity.onnx_runner(out / "encoder.onnx", 1)(records)["code"], whole["code"])
     rebuilt = parity.onnx_runner(out / "reconstructor.onnx", 1)(records)["reconstruction"]
     np.testing.assert_array_equal(rebuilt, whole["reconstruction"])

@@ -12,11 +12,13 @@ import torch
 from fabricated import by_squared_error
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import spearmanr
 
 from components.data.item import Item
 from components.data.scaling import Scale
 from components.data.splits import Manifest, Scaling
 from components.exporting import onnx_files, parity
+from components.exporting.comparison import Comparison, Peaks, Values, rank_correlation
 from components.exporting.scorer import Scorer
 from components.models import Autoencoder
 from components.scoring.conformal import Calibration
@@ -75,7 +77,7 @@ def test_the_file_counts_exactly_in_logarithmically_many_looks_and_nan_is_an_ala
         assert found["is_anomaly"][10:].all()
 
 
-def decide(scores: list[float], calibration: Calibration) -> parity.Values:
+def decide(scores: list[float], calibration: Calibration) -> Values:
     values = np.array(scores, np.float32)
     p_value = calibration.p_values(values).astype(np.float32)
     return {"score": values, "p_value": p_value, "is_anomaly": calibration.alarms(values)}
@@ -84,16 +86,45 @@ def decide(scores: list[float], calibration: Calibration) -> parity.Values:
 def test_a_decision_may_flip_within_the_tolerance_of_the_threshold_and_nowhere_else() -> None:
     calibration = Calibration.fit(np.arange(1, 41, dtype=np.float32), 0.1)
     edge = calibration.threshold
-    near = parity.Comparison(calibration, parity.Peaks())
+    near = Comparison(calibration, Peaks())
     near.add(decide([edge, 5.0], calibration), decide([edge * 1.00005, 5.0], calibration))
     assert (near.flips, near.flips_outside, near.faults()) == (1, 0, [])
-    far = parity.Comparison(calibration, parity.Peaks())
+    assert near.furthest_flip.absolute == pytest.approx(0.00005 * edge, rel=1e-2)
+    assert near.furthest_flip.relative == pytest.approx(0.00005, rel=1e-2)
+    far = Comparison(calibration, Peaks())
     far.add(decide([edge, 5.0], calibration), decide([edge + 1, 5.0], calibration))
     assert far.faults() == ["score differs by up to 1", "1 decisions flip away from the threshold"]
-    dishonest = parity.Comparison(calibration, parity.Peaks())
+    dishonest = Comparison(calibration, Peaks())
     expected = decide([5.0, 6.0], calibration)
     dishonest.add({**expected, "p_value": expected["p_value"] + np.float32(1e-6)}, expected)
     assert dishonest.faults() == ["2 p-values or decisions do not belong to their scores"]
-    broken = parity.Comparison(calibration, parity.Peaks())
+    broken = Comparison(calibration, Peaks())
     broken.add(decide([np.nan], calibration), decide([39.0], calibration))
     assert broken.faults()[0] == "score differs by up to nan"
+
+
+def test_what_is_said_of_a_file_is_what_its_differences_come_to() -> None:
+    calibration = Calibration.fit(np.arange(1, 41, dtype=np.float32), 0.1)
+    comparison = Comparison(calibration, Peaks())
+    for found, expected in (([1.5, 2.0], [1.0, 2.0]), ([3.0, 9.0], [4.0, 9.0])):
+        comparison.add(decide(found, calibration), decide(expected, calibration))
+        comparison.add_ranks(decide(found, calibration), decide(expected, calibration))
+    said = comparison.to_json()
+    assert said["max_abs_difference"]["score"] == 1.0
+    assert said["mean_abs_difference"]["score"] == 0.375
+    assert said["rank_correlation"] == 1.0 and said["flips"] == 0 and said["furthest_flip"] is None
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=3, max_size=40))
+def test_ranks_correlate_as_scipy_says_ties_included(pairs: list[tuple[int, int]]) -> None:
+    ours, theirs = np.array(pairs, np.float32).T
+    found = rank_correlation(ours, theirs)
+    if min(len(set(ours)), len(set(theirs))) == 1:
+        assert found is None
+    else:
+        assert found == pytest.approx(float(spearmanr(ours, theirs).statistic), abs=1e-12)
+
+
+def test_a_score_that_is_no_number_ranks_highest() -> None:
+    assert rank_correlation(np.array([1, np.nan, 2]), np.array([1, 9, 2])) == pytest.approx(1)
+    assert rank_correlation(np.array([1, np.nan, np.inf]), np.array([1, 2, 2])) == pytest.approx(1)

@@ -20,7 +20,8 @@ from components.data.columns import Column
 from components.data.item import Item
 from components.data.splits import Manifest, Scaling, load_manifest
 from components.export import export
-from components.exporting import onnx_files, parity
+from components.exporting import onnx_files
+from components.exporting.comparison import Comparison, Peaks
 from components.exporting.scorer import OUTPUTS
 from components.exporting.table_intake import TableIntake
 from components.models import find
@@ -137,7 +138,7 @@ def test_the_cards_lines_run(exported: Path, monkeypatch: pytest.MonkeyPatch, ca
 def test_a_proof_of_tables_fails_when_one_contribution_is_off(exported: Path) -> None:
     calibration = Calibration.load(exported / "threshold/v")
     expected = {"contributions": np.array([[0.5, 0.25], [0.1, 0.2]], np.float32)}
-    comparison = parity.Comparison(calibration, peaks := parity.Peaks())
+    comparison = Comparison(calibration, peaks := Peaks())
     peaks.add(expected)
     comparison.add({"contributions": expected["contributions"] + np.float32([0, 0.01])}, expected)
     assert comparison.faults() == ["contributions differs by up to 0.01"]

@@ -180,7 +180,8 @@ def proof(parity: Mapping[str, Any]) -> str:
     """What parity.json says, in words."""
     return (
         f"Each agrees with the trained network on all {parity['records']} test records, "
-        f"{parity['records_in_all_batches']} of them in batches of {', '.join(map(str, parity['batches']))}; "
+        f"{parity['records_in_all_batches']} of them in batches of {', '.join(map(str, parity['batches']))}, "
+        f"and in one of {parity['large_batch']}; "
         "parity.json holds the differences and the rule. "
         "TorchScript is deprecated by its makers: prefer ONNX."
     )
