@@ -18,12 +18,12 @@ from components.data.rows import read_rows
 from components.data.splits import Manifest, Split, load_records
 from components.exporting.scorer import INPUT
 from components.scoring.conformal import Calibration, chosen
-from components.scoring.ranks import padded
+from components.scoring.ranks import in_rows
 
 Feed = dict[str, np.ndarray]
 """Raw records by input name, as onnxruntime takes them."""
-_REFERENCE = "calibration.reference"
-"""End of the name that sorted calibration scores have in an exported graph."""
+_HELD = ("calibration.largest", "calibration.rows")
+"""Ends of the names that what `in_rows` makes of calibration scores has in an exported graph."""
 
 
 def feeds(
@@ -64,8 +64,8 @@ def recalibrate(session: InferenceSession, original: Original) -> Calibration:
 
 def set_calibration(model: ModelProto, calibration: Calibration) -> None:
     """Let a graph decide by other calibration scores, as many as it had."""
-    (held,) = [tensor for tensor in model.graph.initializer if tensor.name.endswith(_REFERENCE)]
-    values = padded(from_numpy(calibration.scores)).numpy()
-    if list(values.shape) != list(held.dims):
-        raise ValueError(f"a graph for {held.dims[0]} sorted scores cannot hold {len(values)}")
-    held.CopyFrom(numpy_helper.from_array(values, held.name))
+    for name, tensor in zip(_HELD, in_rows(from_numpy(calibration.scores)), strict=True):
+        (held,) = [initializer for initializer in model.graph.initializer if initializer.name.endswith(name)]
+        if list(tensor.shape) != list(held.dims):
+            raise ValueError(f"a graph for calibration scores in {list(held.dims)} cannot hold {calibration.n} of them")
+        held.CopyFrom(numpy_helper.from_array(tensor.numpy(), held.name))
