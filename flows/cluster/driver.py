@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ray import ObjectRefGenerator
 
 _LEFT_OUT = [".git", "/.venv", "/.work", "/.prefect", "/.dvc/cache", "/.dvc/tmp", "/.dvc/config.local", "/artifacts"]
+_WORKERS = {"RAY_kill_child_processes_on_worker_exit": "false"}
+"""A stage's child ends its whole session when its worker is gone; Ray would kill the child alone before it could."""
 _RESULTS = Path(".work/cluster")
 _PATIENCE = 60.0
 """Seconds without a word after which the log says that a stage waits for room."""
@@ -144,7 +146,7 @@ class Cluster:
 
         if not self._address:
             os.environ.setdefault(FOLDER, str(Path(".work/node").absolute()))
-        environment = {"working_dir": str(Path.cwd()), "excludes": _LEFT_OUT}
+        environment = {"working_dir": str(Path.cwd()), "excludes": _LEFT_OUT, "env_vars": _WORKERS}
         try:
             ray.init(
                 address=self._address or "local",
