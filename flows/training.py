@@ -126,9 +126,7 @@ def main() -> None:
     add("--refresh", action="store_true", help="fetch the data again, even if nothing seems to have changed")
     add("--retries", type=whole(0), default=1, metavar="N", help="further attempts after a fault of the machine (1)")
     add("--runner", choices=get_args(Runner), default="local", help="where stages run (local)")
-    add(
-        "--address", metavar="ADDRESS", help="of a Ray cluster, e.g. auto or HOST:PORT (one on this machine)"
-    )
+    add("--address", metavar="ADDRESS", help="of a Ray cluster, e.g. auto or HOST:PORT (one on this machine)")
     options = vars(command_line.parse_args())
     leave_on_sigterm()
     with one_flow(options["wait"]):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from components.runtime.outputs import complete_file
 from flows.cluster.handover import Result
 from flows.running.answering import answer
+from flows.running.lock_file import LOCK_FILE, enter
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -25,18 +26,13 @@ def give(repo: "Repo", names: Sequence[str]) -> dict[str, Any]:
 
 def take(repo: "Repo", name: str, result: Result) -> dict[str, Any]:
     """Enter what a node made, then pull what DVC caches of it."""
-    from dvc.dvcfile import LOCK_FILE
     from dvc.repo import lock_repo
-    from dvc.utils.serialize import dumps_yaml, load_yaml
 
     for path, text in result.files.items():
         with complete_file(Path(path)) as temporary:
             temporary.write_text(text)
     with lock_repo(repo):
-        content = load_yaml(LOCK_FILE) if Path(LOCK_FILE).exists() else {"schema": "2.0"}
-        content.setdefault("stages", {})[name] = result.entry
-        with complete_file(Path(LOCK_FILE)) as temporary:
-            temporary.write_text(dumps_yaml(content), encoding="utf-8")
+        enter(LOCK_FILE, {name: result.entry})
     repo.pull([name])
     return {"kind": "ran"}
 
