@@ -51,7 +51,7 @@ stack-status: setup ## how they are
 	@python -m infra.stack status
 
 lock: ## resolve requirements.lock anew
-	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --extra dev \
+	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --extra dev --extra ray \
 	  pyproject.toml --output-file requirements.lock
 
 licences: setup ## list the licence of every package in docs/licences.md

@@ -2,14 +2,14 @@
 
 In: dvc.yaml, params.yaml, dvc.lock. Out: artifacts/, dvc.lock, a version in the registry.
     python -m flows.training [--jobs N] [--refresh] [--retries N] [--timeout SECONDS] [--per-gpu N] [--wait]
+                             [--runner ray [--address ADDRESS]]
 Exit code 0: everything is up to date and published. 2: something the user can mend, told in a line `error: …`.
 1: a fault of ours or of the machine. What is done stays done: running again continues.
 """
 
 import os
 import sys
-from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from components.publishing.key import is_published
 from components.runtime.errors import UserError, run_main
@@ -19,10 +19,10 @@ from flows.running.children import Children, leave_on_sigterm
 from flows.running.graph import Plan, open_repo, read_plan
 from flows.running.lock import one_flow
 from flows.running.options import parser, whole
+from flows.running.places import Place, Runner, open_place
 from flows.running.prune import prune, tidy_lock_file
 from flows.running.server import check_lasting_server, start_temporary_server
-from flows.running.slots import Slots, default_jobs, visible_devices
-from flows.running.stage import Outcome, run_module, run_stage
+from flows.running.stage import Outcome, run_module
 from flows.running.validation import checking_params
 from flows.running.walk import walk
 
@@ -44,13 +44,10 @@ def make_plan(refresh: bool) -> Plan:
         return read_plan(repo, refresh)
 
 
-def run_stages(
-    plan: Plan, children: Children, jobs: int, retries: int, timeout: float | None, per_gpu: int
-) -> "dict[str, State]":
+def run_stages(plan: Plan, place: Place, jobs: int, retries: int) -> "dict[str, State]":
     """One task per stage of the plan; returns the states of those that failed."""
     futures: dict[str, PrefectFuture[State]] = {}
     ended: dict[str, State] = {}
-    slots = Slots(visible_devices(), per_gpu)
 
     def submit(name: str) -> "PrefectFuture[State]":
         upstream = plan.upstream[name]
@@ -60,8 +57,7 @@ def run_stages(
         def act(log: tasks.Log) -> Outcome:
             if idle:
                 return Outcome("unchanged", "what it depends on came out the same")
-            with slots.take() if name in plan.on_gpu else nullcontext({}) as environment:
-                return run_stage(children, name, plan.digests[name], log, name in plan.forced, environment, timeout)
+            return place.run(name, log)
 
         futures[name] = tasks.submit(name, act, retries, after=[futures[up] for up in upstream])
         return futures[name]
@@ -81,6 +77,8 @@ def train(
     timeout: float | None = None,
     per_gpu: int = 1,
     wait: bool = False,
+    runner: Runner = "local",
+    address: str | None = None,
 ) -> "State":
     """Run the stages that are stale or downstream of one, side by side, and publish what they made.
 
@@ -91,12 +89,15 @@ def train(
         timeout: seconds that one stage may take.
         per_gpu: stages that share one GPU.
         wait: wait for another flow in this checkout instead of giving up.
+        runner: ray places stages on the nodes of a Ray cluster; data goes through DVC's default remote.
+        address: of that cluster, e.g. auto or HOST:PORT; without one a cluster is started on this machine.
     """
     try:
         with one_flow(wait), Children() as children:
             plan = make_plan(refresh)
             tasks.log(plan.in_words())
-            failed = run_stages(plan, children, jobs or default_jobs(), retries, timeout, per_gpu)
+            with open_place(runner, address, plan, children, per_gpu, timeout) as place:
+                failed = run_stages(plan, place, jobs or place.room, retries)
             with open_repo() as repo:
                 tidy_lock_file(repo)  # whatever finished first, the file has one order
             if failed:
@@ -124,6 +125,8 @@ def main() -> None:
     add = command_line.add_argument
     add("--refresh", action="store_true", help="fetch the data again, even if nothing seems to have changed")
     add("--retries", type=whole(0), default=1, metavar="N", help="further attempts after a fault of the machine (1)")
+    add("--runner", choices=get_args(Runner), default="local", help="where stages run (local)")
+    add("--address", metavar="ADDRESS", help="of a Ray cluster, e.g. auto or HOST:PORT (one on this machine)")
     options = vars(command_line.parse_args())
     leave_on_sigterm()
     with one_flow(options["wait"]):

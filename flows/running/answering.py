@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from components.runtime.errors import EXIT_USER_ERROR, as_user_error
 from flows.running.children import end_with_flow
 from flows.running.graph import causes, in_one_line
+from flows.running.lock_file import dump_stages
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -35,8 +36,10 @@ def answer(act: Callable[["Repo"], dict[str, Any]]) -> None:
 
 
 def _outcome(act: Callable[["Repo"], dict[str, Any]]) -> dict[str, Any]:
+    from dvc.dvcfile import Lockfile
     from dvc.repo import Repo
 
+    Lockfile.dump_stages = dump_stages
     logging.getLogger("dvc").setLevel(logging.ERROR)
     logging.getLogger("dvc.stage.cache").setLevel(logging.INFO)  # "is cached - skipping run" is news to an operator
     try:

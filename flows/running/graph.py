@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Needs:
+    """What a stage takes of a machine, from its `meta` in dvc.yaml, beside params.yaml's `threads`."""
+
+    gpu: bool = False
+    memory_gib: float = 1.0
+
+
+@dataclass(frozen=True)
 class Plan:
     """The stages that are stale or downstream of one, in the order of dvc.yaml."""
 
@@ -27,8 +35,14 @@ class Plan:
     """Stages to run even if nothing about them changed."""
     digests: dict[str, dict[str, str | None]]
     """Each stage, then the paths of its outputs with their digests in dvc.lock."""
-    on_gpu: frozenset[str]
-    """Stages that dvc.yaml marks as `meta: {gpu: true}`."""
+    needs: dict[str, Needs]
+    """Of each stage."""
+    roots: frozenset[str]
+    """Stages that depend on nothing but params: they take their data from outside, where DVC cannot see a change."""
+    inputs: dict[str, tuple[str, ...]]
+    """Each stage, then those whose outputs it reads, up to date or not."""
+    uncached: dict[str, tuple[str, ...]]
+    """Each stage, then the paths of its outputs that DVC does not cache."""
     total: int
     """Stages of the whole graph."""
 
@@ -84,9 +98,8 @@ def read_plan(repo: "Repo", refresh: bool) -> Plan:
     graph = repo.index.graph
     upstream = {stage.addressing: [up.addressing for up in graph.successors(stage)] for stage in stages}
     stale = {stage.addressing: reason for stage in stages if (reason := _reason(stage))}
-    # what depends on nothing but params takes its data from outside, where DVC cannot see a change
-    roots = {stage.addressing for stage in stages if stage.cmd and all(map(is_param, stage.deps))}
-    forced = frozenset(roots if refresh else ())
+    roots = frozenset(stage.addressing for stage in stages if stage.cmd and all(map(is_param, stage.deps)))
+    forced = roots if refresh else frozenset()
     visited = {*stale, *forced}
     for name in TopologicalSorter(upstream).static_order():
         if visited.intersection(upstream[name]):
@@ -96,7 +109,10 @@ def read_plan(repo: "Repo", refresh: bool) -> Plan:
         stale=stale,
         forced=forced,
         digests={stage.addressing: {str(out): out.hash_info.value for out in stage.outs} for stage in stages},
-        on_gpu=frozenset(stage.addressing for stage in stages if (stage.meta or {}).get("gpu")),
+        needs={stage.addressing: Needs(**(stage.meta or {})) for stage in stages},
+        roots=roots,
+        inputs={name: tuple(sorted(upstream[name])) for name in upstream},
+        uncached={stage.addressing: tuple(str(out) for out in stage.outs if not out.use_cache) for stage in stages},
         total=len(stages),
     )
 

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.runtime.errors import run_main
-from components.runtime.outputs import complete_file
 from flows.running.graph import open_repo
+from flows.running.lock_file import LOCK_FILE, read_blocks, write_blocks
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
 
-LOCK_FILE = Path("dvc.lock")
 _KEYS = ("${key}", "${item}")
 
 
@@ -40,20 +39,13 @@ def tidy_lock_file(repo: "Repo") -> list[str]:
 
     DVC writes entries in order of completion, which differs from run to run.
     """
-    from dvc.utils.serialize import dumps_yaml, load_yaml
-
-    if not LOCK_FILE.exists():
-        return []
+    blocks = read_blocks(LOCK_FILE)
     generated = _generated(repo)
-    content = load_yaml(str(LOCK_FILE))
-    entries = content.get("stages", {})
-    gone = [name for name in entries if _is_gone(name, generated)]
-    order = [name for name in _names(repo) if name in entries]
-    order += [name for name in entries if name not in {*order, *gone}]
-    if order != list(entries):
-        content["stages"] = {name: entries[name] for name in order}
-        with complete_file(LOCK_FILE) as temporary:
-            temporary.write_text(dumps_yaml(content), encoding="utf-8")
+    gone = [name for name in blocks if _is_gone(name, generated)]
+    order = [name for name in _names(repo) if name in blocks]
+    order += [name for name in blocks if name not in {*order, *gone}]
+    if order != list(blocks):
+        write_blocks(LOCK_FILE, [blocks[name] for name in order])
     return [f"{LOCK_FILE}: {name}" for name in gone]
 
 

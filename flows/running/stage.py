@@ -66,7 +66,7 @@ def run_stage(
 ) -> Outcome:
     """Reproduce one stage; its upstream stages must be done. `before` holds the digests that its outputs had."""
     arguments = [name, *(["--force"] * force)]
-    outcome, answer = _ask(children, "flows.running.one_stage", arguments, log, environment, timeout)
+    outcome, answer = ask(children, "flows.running.one_stage", arguments, log, environment, timeout)
     if not answer:
         return outcome
     return Outcome(answer["kind"], changed=answer["kind"] == "ran" and answer["outs"] != before)
@@ -80,7 +80,7 @@ def run_point(
     timeout: float | None = None,
 ) -> Outcome:
     """Run the experiment that `stash` holds, in a temporary directory; this takes it out of there."""
-    outcome, answer = _ask(children, "flows.running.one_point", [stash], log, environment, timeout)
+    outcome, answer = ask(children, "flows.running.one_point", [stash], log, environment, timeout)
     return Outcome(answer["kind"], changed=True) if answer else outcome
 
 
@@ -95,13 +95,13 @@ def run_module(
     return _run(children, [sys.executable, "-m", module, *arguments], log, None, timeout)[0]
 
 
-def _ask(
+def ask(
     children: Children,
     module: str,
     arguments: Sequence[str],
     log: Callable[[str], object],
-    environment: Mapping[str, str] | None,
-    timeout: float | None,
+    environment: Mapping[str, str] | None = None,
+    timeout: float | None = None,
 ) -> tuple[Outcome, dict[str, Any]]:
     """Run a child of `answering.py`; returns its answer if all went well, else nothing and what went wrong."""
     reading, writing = os.pipe()
