@@ -22,14 +22,13 @@ from typing import TYPE_CHECKING, Any
 
 from components.params import load_section
 from components.runtime.errors import UserError, run_main
-from components.runtime.outputs import WORK, write_json
+from components.runtime.outputs import write_json
 from components.runtime.process import die_with_parent
 
 if TYPE_CHECKING:
     from components.reproducing.causes import Cause
     from components.reproducing.digests import File
 
-TREES = WORK / "reproduce"
 _SHOWN = 12  # digits of a digest; --json has them all
 
 
@@ -68,10 +67,11 @@ def reproduce(reference: str, keep: bool = False) -> Answer:
     """
     from dvc.repo import Repo
 
-    from components.checkout.tree import work_tree
+    from components.checkout.cache import Cache
+    from components.checkout.tree import TREES, work_tree
     from components.publishing.store import open_store
     from components.reproducing.causes import find_causes
-    from components.reproducing.digests import Cache, compare_files
+    from components.reproducing.digests import compare_files
     from components.reproducing.rebuilding import rebuild
     from components.reproducing.registered import check_store, load_registered
 
@@ -93,8 +93,9 @@ def reproduce(reference: str, keep: bool = False) -> Answer:
 @contextmanager
 def _alone(tree: Path) -> Iterator[None]:
     from components.checkout.lock import if_free
+    from components.checkout.tree import lock_of
 
-    with if_free(tree.with_suffix(".lock")) as is_free:
+    with if_free(lock_of(tree)) as is_free:
         if not is_free:
             raise UserError(str(tree), "is being made by another process", "let it end and run again")
         yield

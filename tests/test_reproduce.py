@@ -24,7 +24,6 @@ from components.publishing.version import SCORER_DIGEST
 from components.reproduce import Answer, reproduce, summary
 from components.reproducing.closeness import largest_difference
 from components.runtime.errors import UserError
-from components.runtime.outputs import sha256
 
 pytestmark = [pytest.mark.filterwarnings(warning) for warning in MLFLOWS_OWN]
 CHAIN = ["prepare", "train@a", "threshold@a", "evaluate@a", "export@a", "compress@a"]
@@ -80,6 +79,7 @@ def test_every_stage_runs_again_and_every_file_is_equal_whatever_the_libraries(p
     before = {path: path.stat().st_mtime_ns for path in (project.path / "artifacts").rglob("*")}
     lock = project.provenance("1", "requirements.lock")
     lock.write_text(re.sub(r"^numpy==\S+", "numpy==1.0.1", lock.read_text(), flags=re.MULTILINE))
+    project.write(f".work/reproduce/{NAME}-1/artifacts/prepare/numbers.json", "{}")  # of a run that was killed
     command = (sys.executable, "-m", "components.reproduce", f"models:/{NAME}/1", "--json", "answer.json")
     done = run(*command, cwd=project.path, PYTHONPATH=str(ROOT))
     assert done.returncode == 0, done.stderr
@@ -97,66 +97,54 @@ def test_every_stage_runs_again_and_every_file_is_equal_whatever_the_libraries(p
     assert not list(project.path.glob(".work/reproduce/*/"))
 
 
-def test_another_machine_is_told_with_the_largest_difference_of_each_file(
+def test_what_comes_out_other_is_told_with_the_largest_difference_of_each_file(
     project: Rebuildable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NOISE", "0.5")
-    version = project.client.get_model_version(NAME, "1")
-    project.client.set_tag(version.run_id, "hourglass.cpu", "another processor")
     answer = reproduce(f"{NAME}@champion", keep=True)
     assert not answer.is_equal
     assert other(answer)["artifacts/evaluate/a/scores.csv"] == "largest difference 0.5 (score)"
     assert other(answer)["artifacts/train/a/numbers.json"] == "largest difference 0.5 (value)"
     assert not {"artifacts/prepare/numbers.json", "artifacts/ingest/numbers.json"} & other(answer).keys()
-    assert causes(answer)["hardware"].startswith("differs: cpu: another processor then, ")
-    assert summary(answer).splitlines()[-2].startswith(f"NOT EQUAL   {NAME}/1 (a, commit ")
-    assert summary(answer).splitlines()[-2].endswith(": 8 of 11 files, because of: hardware")
-    assert Path(answer.tree, "artifacts/train/a/numbers.json").exists()
-    monkeypatch.delenv("NOISE")
-    assert reproduce(f"{NAME}/1").is_equal  # the tree that was kept is not in its way
-    assert not Path(answer.tree).exists()
+    assert {cause.verdict for cause in answer.causes} == {"same"}
+    *_, verdict, kept = summary(answer).splitlines()
+    assert verdict.startswith(f"NOT EQUAL   {NAME}/1 (a, commit ")
+    assert verdict.endswith(": 8 of 11 files, although nothing that is known of has changed")
+    assert kept == f"kept        {answer.tree}" and Path(str(answer.tree), "artifacts/train/a/numbers.json").exists()
 
 
-def test_a_tampered_digest_is_found_even_where_its_record_was_tampered_with_too(project: Rebuildable) -> None:
+def test_a_tampered_record_and_another_machine_are_named(project: Rebuildable) -> None:
     path = project.provenance("1", "dvc.lock")
     stages = YAML(typ="safe").load(path)["stages"]
     scores = next(out["md5"] for out in stages["evaluate@a"]["outs"] if out["path"].endswith("scores.csv"))
-    path.write_text(path.read_text().replace(scores, "0" * 32))
-    answer = reproduce(f"{NAME}/1")
-    assert other(answer) == {"artifacts/evaluate/a/scores.csv": ""}
-    assert causes(answer)["record"].startswith("differs: the version's dvc.lock is not the file")
-    project.client.set_model_version_tag(NAME, "1", "hourglass.dvc_lock", sha256(path))
+    path.write_text(path.read_text().replace(scores, "f" * 32))
+    version = project.client.get_model_version(NAME, "1")
+    project.client.set_tag(version.run_id, "hourglass.cpu", "another processor")
     project.client.set_model_version_tag(NAME, "1", SCORER_DIGEST, "f" * 64)
     answer = reproduce(f"{NAME}/1")
     assert set(other(answer)) == {"artifacts/evaluate/a/scores.csv", f"models:/{NAME}/1: scorer.onnx"}
-    assert {text.partition(":")[0] for text in causes(answer).values()} == {"same"}
-    assert summary(answer).endswith("2 of 11 files, although nothing that is known of has changed")
+    assert causes(answer)["record"].startswith("differs: the version's dvc.lock is not the file")
+    assert causes(answer)["hardware"].startswith("differs: cpu: another processor then, ")
+    assert summary(answer).endswith("2 of 11 files, because of: record, hardware")
 
 
-@pytest.mark.parametrize(
-    ("source", "verdict", "stopped"),
-    [
-        (None, "differs: artifacts/ingest/ is gone: in no cache and no remote, and its source does not have it", True),
-        ('{"value": 4}', "differs: the source has changed, and neither cache nor remote has what it was", False),
-        ('{"value": 0.25}', "same: brought from its source anew, and the same as then", False),
-    ],
-    ids=["gone", "changed", "still there"],
-)
-def test_data_that_left_the_cache(
-    project: Rebuildable, monkeypatch: pytest.MonkeyPatch, source: str | None, verdict: str, stopped: bool
-) -> None:
+def test_data_that_is_gone_stops_the_rebuild(project: Rebuildable) -> None:
     lose_data(project)
-    monkeypatch.setenv("SOURCE", str(project.path / "source.json"))
-    project.write("source.json", source or "")
-    if source is None:
-        (project.path / "source.json").unlink()
     answer = reproduce(f"{NAME}/1")
-    assert causes(answer)["data"].startswith(verdict)
-    assert answer.is_equal is verdict.startswith("same")
-    assert ("stages" in causes(answer)) is stopped
-    if stopped:
-        assert causes(answer)["stages"].startswith("differs: error: ingest.path: is missing; bring it back")
-        assert {file.rebuilt for file in answer.files} == {None}
+    assert causes(answer)["data"].startswith(
+        "differs: artifacts/ingest/ is gone: in no cache and no remote, and its source does not have it any more"
+    )
+    assert causes(answer)["stages"].startswith("differs: error: ingest.path: is missing; bring it back")
+    assert not answer.is_equal and {file.rebuilt for file in answer.files} == {None}
+
+
+def test_data_that_its_source_has_no_more_as_it_was(project: Rebuildable, monkeypatch: pytest.MonkeyPatch) -> None:
+    lose_data(project)
+    project.write("source.json", '{"value": 4}')
+    monkeypatch.setenv("SOURCE", str(project.path / "source.json"))
+    answer = reproduce(f"{NAME}/1")
+    assert causes(answer)["data"].startswith("differs: the source has changed, and neither cache nor remote has what")
+    assert executed(project) == ["ingest", *CHAIN] and not answer.is_equal
 
 
 def test_data_comes_from_a_remote_where_the_cache_has_lost_it(project: Rebuildable) -> None:
@@ -168,25 +156,24 @@ def test_data_comes_from_a_remote_where_the_cache_has_lost_it(project: Rebuildab
     assert answer.is_equal and causes(answer)["data"] == "same: what the first stages brought in then"
 
 
-def test_uncommitted_code_is_named_file_by_file(project: Rebuildable) -> None:
+def test_uncommitted_code_and_foreign_params_are_named_and_data_is_fetched_again(
+    project: Rebuildable, monkeypatch: pytest.MonkeyPatch
+) -> None:
     project.write("step.py", project.path.joinpath("step.py").read_text().replace("value + 1", "value + 2"))
     project.run()
     number = project.register(**{"hourglass.dirty": "true"})
+    params = project.provenance(number, "params.yaml")
+    params.write_text(json.dumps({**json.loads(params.read_text()), "seed": 3}))
+    lose_data(project)
+    monkeypatch.setenv("SOURCE", str(project.path / "source.json"))
     answer = reproduce(f"{NAME}/{number}")
-    assert other(answer) == {"artifacts/evaluate/a/scores.csv": "largest difference 1 (score)"}
-    found = causes(answer)["code"]
-    assert re.fullmatch(
-        r"differs: commit \w{12} has other files than the version was made with, it was registered from uncommitted code: "
-        r"step\.py", found
-    )  # fmt: skip
-
-
-def test_params_that_are_not_those_of_the_lock_are_named(project: Rebuildable) -> None:
-    path = project.provenance("1", "params.yaml")
-    path.write_text(json.dumps({**json.loads(path.read_text()), "seed": 9}))
-    answer = reproduce(f"{NAME}/1")
-    assert causes(answer)["params"] == "differs: the version's params.yaml has other values than its dvc.lock: seed"
-    assert not answer.is_equal
+    assert other(answer)["artifacts/prepare/numbers.json"] == "largest difference 2 (value)"
+    found = causes(answer)
+    assert found["params"] == "differs: the version's params.yaml has other values than its dvc.lock: seed"
+    assert found["code"].endswith(
+        "has other files than the version was made with, it was registered from uncommitted code: step.py"
+    )
+    assert found["data"] == "same: brought from its source anew, and the same as then"
 
 
 def refused(project: Rebuildable, version: str, **environment: str) -> str:

@@ -7,6 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from components.runtime.errors import UserError
+from components.runtime.outputs import WORK
+
+TREES = WORK / "reproduce"
+"""Where they lie, each beside the lock of the process that works in it."""
 
 
 @contextmanager
@@ -36,6 +40,11 @@ def remove_tree(path: Path) -> None:
     """Remove a work tree and git's memory of it; a folder that is none, and nothing at all, are removed too."""
     shutil.rmtree(path, ignore_errors=True)
     _git("worktree", "prune")
+
+
+def lock_of(tree: Path) -> Path:
+    """Held by the process that works in a tree."""
+    return tree.with_name(f"{tree.name}.lock")
 
 
 def _git(*arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -1,6 +1,6 @@
 """Why a version cannot come out the same: all that decides its bytes, as it was and as it is here."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,7 +12,7 @@ from components.publishing.machine import describe_machine
 from components.publishing.runs import REQUIREMENTS, SPEED
 from components.reproducing.digests import File
 from components.reproducing.rebuilding import Rebuild
-from components.reproducing.registered import Registered, paths
+from components.reproducing.registered import Registered, meet, paths
 from components.runtime.outputs import read_json, sha256
 
 _MOST = 5
@@ -54,8 +54,8 @@ def _data(registered: Registered, rebuilt: Rebuild, files: Sequence[File]) -> Ca
     data = [file for file in files if file.stage in roots]
     other = [file.path for file in data if not file.is_equal]
     if not other:
-        origin = "what the first stages brought in then" if roots <= rebuilt.given else "brought from its source anew, and the same as then"
-        return Cause("data", "same", origin)
+        kept, anew = "what the first stages brought in then", "brought from its source anew, and the same as then"
+        return Cause("data", "same", kept if roots <= rebuilt.given else anew)
     if any(file.rebuilt is None for file in data):
         gone = f"{_some(other)} is gone: in no cache and no remote, and its source does not have it any more"
         return Cause("data", "differs", gone)
@@ -65,13 +65,13 @@ def _data(registered: Registered, rebuilt: Rebuild, files: Sequence[File]) -> Ca
 
 
 def _code(registered: Registered, tree: Path) -> Cause:
-    stages = registered.needed().values()
-    made = {path for stage in registered.stages.values() for path in paths(stage, "outs")}
+    stages = list(registered.needed().values())
+    made = [path for stage in stages for path in paths(stage, "outs")]
     named = {
         entry["path"]: entry["md5"]
         for stage in stages
         for entry in stage.get("deps", ())
-        if entry["path"] != str(REQUIREMENTS) and not made.intersection((entry["path"], *_parents(entry["path"])))
+        if entry["path"] != str(REQUIREMENTS) and not any(meet(entry["path"], path) for path in made)
     }
     other = sorted(path for path, md5 in named.items() if dvc_md5(tree / path) != md5)
     commit = f"commit {registered.commit[:12]}"
@@ -84,10 +84,6 @@ def _code(registered: Registered, tree: Path) -> Cause:
         text = f"registered from uncommitted code, although {commit} has the {len(named)} files that its stages name"
         return Cause("code", "unknown", text)
     return Cause("code", "same", f"{commit} has the {len(named)} files and folders that its stages name")
-
-
-def _parents(path: str) -> Iterator[str]:
-    return (parent.as_posix() for parent in Path(path).parents)
 
 
 def _params(registered: Registered) -> Cause:

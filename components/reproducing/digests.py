@@ -1,11 +1,11 @@
 """The files of a version, one by one: the digest it was registered with, and that of the file made again."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.checkout.cache import Cache
 from components.publishing.dvc_lock import dvc_md5
 from components.reproducing.closeness import largest_difference
 from components.reproducing.rebuilding import Rebuild
@@ -33,23 +33,6 @@ class File:
     def is_equal(self) -> bool:
         """Whether both are the same bytes."""
         return self.registered == self.rebuilt
-
-
-@dataclass(frozen=True)
-class Cache:
-    """DVC's cache as a folder of files named by their digests."""
-
-    root: Path
-
-    def find(self, md5: str) -> Path | None:
-        """The file with this digest, if it is there."""
-        path = self.root / "files" / "md5" / md5[:2] / md5[2:]
-        return path if path.is_file() else None
-
-    def listing(self, md5: str) -> dict[str, str] | None:
-        """Digests by path of a folder with this digest, if the cache knows it."""
-        path = self.find(md5)
-        return {entry["relpath"]: entry["md5"] for entry in json.loads(path.read_text())} if path else None
 
 
 def compare_files(registered: Registered, rebuilt: Rebuild, cache: Cache) -> list[File]:

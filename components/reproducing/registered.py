@@ -65,7 +65,7 @@ class Registered:
         while todo:
             if (name := todo.pop()) not in found:
                 found.add(name)
-                todo += [outs[out] for dep in paths(self.stages[name], "deps") for out in outs if _meet(dep, out)]
+                todo += [outs[out] for dep in paths(self.stages[name], "deps") for out in outs if meet(dep, out)]
         return {name: stage for name, stage in self.stages.items() if name in found}
 
 
@@ -74,7 +74,7 @@ def paths(stage: dict[str, Any], kind: str) -> list[str]:
     return [entry["path"] for entry in stage.get(kind, ())]
 
 
-def _meet(one: str, other: str) -> bool:
+def meet(one: str, other: str) -> bool:
     """Whether one of two paths is the other or lies in it."""
     return Path(one).is_relative_to(other) or Path(other).is_relative_to(one)
 

@@ -1,0 +1,136 @@
+"""Act `retain`: let go of what no version, alias or checkout needs any more, as the section `retain:` says.
+
+In:   params.yaml; the registry; DVC's cache; .work/, scores/, .monitoring/
+Out:  stdout; with --apply all that was listed is gone
+Run:  python -m components.retain            lists what would go, how large it is and why; changes nothing
+      python -m components.retain --apply    removes it
+
+What stays, whatever the policy: a version with an alias and the one that a rollback goes to; every file by which a
+version that stays is served and made again; what the work tree, branches, tags and DVC's experiments name. Where that
+cannot be told, nothing is removed. It holds the checkout as a flow does; interrupted, the next run continues.
+"""
+
+import argparse
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from components.checkout.lock import one_flow, one_publication
+from components.params import load_section
+from components.params.retain import Params
+from components.publishing.key import STORE, is_default_store, published, tracking_uri
+from components.runtime.errors import UserError, run_main, without_logins
+from components.runtime.process import die_with_parent
+
+if TYPE_CHECKING:
+    from components.retaining.batch import Batch, Item
+
+_UNIT = 1000
+
+
+def retain(params: Params, name: str, apply: bool = False) -> "list[Item]":
+    """What may go, and with `apply` went.
+
+    Args:
+        params: the policy.
+        name: of the registered model and of the experiment.
+        apply: remove it.
+
+    Raises:
+        UserError: the store is away or not the one that was published to, or what a version needs cannot be read.
+    """
+    with _all_batches(params, name) as batches:
+        if apply:
+            for batch in batches:
+                batch.remove()
+        return [item for batch in batches for item in batch.items]
+
+
+@contextmanager
+def _all_batches(params: Params, name: str) -> "Iterator[list[Batch]]":
+    """Everything that may go; versions first, so that an interruption leaves none without what it needs."""
+    from components.publishing.store import open_store
+    from components.retaining.cache import cache_batch
+    from components.retaining.files import checkpoint_batch, leftover_batch, page_batch, score_batch
+    from components.retaining.runs import run_batch
+    from components.retaining.versions import all_versions, locks_of, superfluous, version_batch
+
+    check_store()
+    with open_store(name) as store:
+        versions = all_versions(store)
+        gone = superfluous(versions, name, params.keep_versions)
+        stay = [version for version in versions if version not in gone]
+        locks = list(locks_of(store, stay))  # before anything is removed, whatever is asked for
+        ruled = [
+            (lambda _: version_batch(store, gone), params.keep_versions),
+            (lambda days: run_batch(store, stay, days), params.keep_runs_days),
+            (lambda days: cache_batch(locks, days), params.keep_cache_days),
+            (checkpoint_batch, params.keep_checkpoints_days),
+            (score_batch, params.keep_scores_days),
+            (lambda days: page_batch(stay, days), params.keep_pages_days),
+            (leftover_batch, params.keep_leftovers_days),
+        ]
+        yield [make(rule) for make, rule in ruled if rule is not None]
+
+
+def check_store() -> None:
+    """Refuse to take an empty registry for the one that has the versions.
+
+    Raises:
+        UserError: what was registered from here lies in another store, or in one that is gone.
+    """
+    last, uri = published().get("tracking_uri"), without_logins(tracking_uri())
+    if last and (last != uri or (is_default_store() and not STORE.exists())):
+        what = f"the versions of this checkout were last registered in {last}, which is gone or not asked"
+        raise UserError("MLFLOW_TRACKING_URI", what, "set it to that store; nothing else tells what they need")
+
+
+def summary(items: "Sequence[Item]", apply: bool) -> str:
+    """What a person reads: every item before it goes, sums by kind afterwards."""
+    if not items:
+        return "nothing to remove"
+    total = _words(_sum(items))
+    if apply:
+        kinds = {kind: [item for item in items if item.kind == kind] for kind in dict.fromkeys(i.kind for i in items)}
+        told = ", ".join(f"{len(of)} {kind} ({_words(_sum(of))})" for kind, of in kinds.items())
+        return f"removed     {told}; {total} in all"
+    width = max(len(item.name) for item in items)
+    lines = [
+        f"{item.kind:<12}{item.name:<{width}}  {'on server' if item.size is None else _words(item.size):>9}  {item.why}"
+        for item in items
+    ]
+    return "\n".join([*lines, f"{total} would go, nothing was removed: `python -m components.retain --apply` does it"])
+
+
+def _sum(items: "Iterable[Item]") -> int:
+    return sum(item.size or 0 for item in items)
+
+
+def _words(size: float) -> str:
+    if size < _UNIT:
+        return f"{size:.0f} B"
+    for unit in ("kB", "MB", "GB"):
+        size /= _UNIT
+        if size < _UNIT:
+            break
+    return f"{size:,.1f} {unit}"
+
+
+def main() -> None:
+    """List, or remove."""
+    die_with_parent()
+    parser = argparse.ArgumentParser(prog="python -m components.retain", description=__doc__.partition("\n")[0])
+    parser.add_argument("--apply", action="store_true", help="remove what is listed without it")
+    parser.add_argument("--wait", action="store_true", help="wait for a flow in this checkout instead of giving up")
+    options = parser.parse_args()
+    params, name = load_section("retain"), load_section("register").name
+    if options.apply:
+        with one_flow(options.wait), one_publication():
+            items = retain(params, name, apply=True)
+    else:
+        items = retain(params, name)
+    print(summary(items, options.apply))
+
+
+if __name__ == "__main__":
+    run_main(main)
