@@ -12,8 +12,10 @@ cannot be told, nothing is removed. It holds the checkout as a flow does; interr
 
 import argparse
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
+
+from rich.filesize import decimal
 
 from components.checkout.lock import one_flow, one_publication
 from components.params import load_section
@@ -24,8 +26,6 @@ from components.runtime.process import die_with_parent
 
 if TYPE_CHECKING:
     from components.retaining.batch import Batch, Item
-
-_UNIT = 1000
 
 
 def retain(params: Params, name: str, apply: bool = False) -> "list[Item]":
@@ -55,15 +55,14 @@ def _all_batches(params: Params, name: str) -> "Iterator[list[Batch]]":
     from components.retaining.runs import run_batch
     from components.retaining.versions import all_versions, locks_of, superfluous, version_batch
 
-    check_store()
-    with open_store(name) as store:
-        versions = all_versions(store)
+    with open_store(name) if has_registry() else nullcontext() as store:
+        versions = all_versions(store) if store else []
         gone = superfluous(versions, name, params.keep_versions)
         stay = [version for version in versions if version not in gone]
         locks = list(locks_of(store, stay))  # before anything is removed, whatever is asked for
         ruled = [
-            (lambda _: version_batch(store, gone), params.keep_versions),
-            (lambda days: run_batch(store, stay, days), params.keep_runs_days),
+            (lambda _: version_batch(store, gone), params.keep_versions if store else None),
+            (lambda days: run_batch(store, stay, days), params.keep_runs_days if store else None),
             (lambda days: cache_batch(locks, days), params.keep_cache_days),
             (checkpoint_batch, params.keep_checkpoints_days),
             (score_batch, params.keep_scores_days),
@@ -73,30 +72,32 @@ def _all_batches(params: Params, name: str) -> "Iterator[list[Batch]]":
         yield [make(rule) for make, rule in ruled if rule is not None]
 
 
-def check_store() -> None:
-    """Refuse to take an empty registry for the one that has the versions.
+def has_registry() -> bool:
+    """Whether anything was ever registered from here.
 
     Raises:
-        UserError: what was registered from here lies in another store, or in one that is gone.
+        UserError: it was, but in another store or in one that is gone: an empty one must not be taken for it.
     """
     last, uri = published().get("tracking_uri"), without_logins(tracking_uri())
-    if last and (last != uri or (is_default_store() and not STORE.exists())):
+    is_there = not is_default_store() or STORE.exists()
+    if last and (last != uri or not is_there):
         what = f"the versions of this checkout were last registered in {last}, which is gone or not asked"
         raise UserError("MLFLOW_TRACKING_URI", what, "set it to that store; nothing else tells what they need")
+    return is_there
 
 
 def summary(items: "Sequence[Item]", apply: bool) -> str:
     """What a person reads: every item before it goes, sums by kind afterwards."""
     if not items:
         return "nothing to remove"
-    total = _words(_sum(items))
+    total = decimal(_sum(items))
     if apply:
         kinds = {kind: [item for item in items if item.kind == kind] for kind in dict.fromkeys(i.kind for i in items)}
-        told = ", ".join(f"{len(of)} {kind} ({_words(_sum(of))})" for kind, of in kinds.items())
+        told = ", ".join(f"{len(of)} {kind} ({decimal(_sum(of))})" for kind, of in kinds.items())
         return f"removed     {told}; {total} in all"
     width = max(len(item.name) for item in items)
     lines = [
-        f"{item.kind:<12}{item.name:<{width}}  {'on server' if item.size is None else _words(item.size):>9}  {item.why}"
+        f"{item.kind:<12}{item.name:<{width}}  {'on server' if item.size is None else decimal(item.size):>9}  {item.why}"
         for item in items
     ]
     return "\n".join([*lines, f"{total} would go, nothing was removed: `python -m components.retain --apply` does it"])
@@ -104,16 +105,6 @@ def summary(items: "Sequence[Item]", apply: bool) -> str:
 
 def _sum(items: "Iterable[Item]") -> int:
     return sum(item.size or 0 for item in items)
-
-
-def _words(size: float) -> str:
-    if size < _UNIT:
-        return f"{size:.0f} B"
-    for unit in ("kB", "MB", "GB"):
-        size /= _UNIT
-        if size < _UNIT:
-            break
-    return f"{size:,.1f} {unit}"
 
 
 def main() -> None:
