@@ -96,9 +96,9 @@ def summary(items: "Sequence[Item]", apply: bool) -> str:
         told = ", ".join(f"{len(of)} {kind} ({decimal(_sum(of))})" for kind, of in kinds.items())
         return f"removed     {told}; {total} in all"
     width = max(len(item.name) for item in items)
+    sizes = ["on server" if item.size is None else decimal(item.size) for item in items]
     lines = [
-        f"{item.kind:<12}{item.name:<{width}}  {'on server' if item.size is None else decimal(item.size):>9}  {item.why}"
-        for item in items
+        f"{item.kind:<12}{item.name:<{width}}  {size:>9}  {item.why}" for item, size in zip(items, sizes, strict=True)
     ]
     return "\n".join([*lines, f"{total} would go, nothing was removed: `python -m components.retain --apply` does it"])
 

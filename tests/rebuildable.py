@@ -40,6 +40,7 @@ if name == "ingest":
 else:
     found = sorted(path for folder in inputs for path in pathlib.Path(folder).rglob("numbers.json"))
     value = sum(json.loads(path.read_text())["value"] for path in found) + params["seed"]
+    value += params["late"] * name.startswith("export")
     text = json.dumps({"value": value + float(os.environ.get("NOISE", 0)) * name.startswith("train")})
 pathlib.Path(out).mkdir(parents=True, exist_ok=True)
 pathlib.Path(out, "numbers.json").write_text(text)
@@ -59,6 +60,8 @@ def _stage(name: str, folder: str, *inputs: str) -> dict[str, Any]:
         "params": ["seed"],
         "outs": [folder],
     }
+    if name.startswith("export"):
+        stage["params"] = ["seed", "late"]
     if name.startswith("evaluate"):
         stage["outs"] = [f"{folder}/numbers.json", f"{folder}/scores.csv"]
         stage["metrics"] = [{f"{folder}/metrics.json": {"cache": False}}]
@@ -112,10 +115,10 @@ class Rebuildable:
         (self.path / name).parent.mkdir(parents=True, exist_ok=True)
         (self.path / name).write_text(text)
 
-    def params(self, seed: int = 1, **sections: Any) -> None:
+    def params(self, seed: int = 1, late: int = 0, **sections: Any) -> None:
         """Write params.yaml, which is JSON too."""
         self.write("params.yaml", json.dumps({
-            "seed": seed, "threads": 1, "ingest": {"source": "toy"},
+            "seed": seed, "late": late, "threads": 1, "ingest": {"source": "toy"},
             "variants": {"a": {}}, "export": {"publish": "float32"}, "register": {"name": NAME}, **sections,
         }))  # fmt: skip
 
@@ -148,8 +151,14 @@ class Rebuildable:
         """Its store."""
         return MlflowClient(f"sqlite:///{self.path / 'mlflow.db'}")
 
-    def register(self, alias: str | None = None, **tags: str) -> str:
-        """Register what lies in artifacts/, as publishing does; returns the number."""
+    def register(self, alias: str | None = None, model: Path | None = None, **tags: str) -> str:
+        """Register what lies in artifacts/, as publishing does; returns the number.
+
+        Args:
+            alias: for the version.
+            model: a model that can be loaded, to register in the place of the stages' own.
+            tags: of the version, further ones.
+        """
         client = self.client
         experiment = client.get_experiment_by_name(NAME)
         root = self.path / "mlartifacts" / NAME
@@ -159,17 +168,21 @@ class Rebuildable:
         machine = {f"hourglass.{name}": value for name, value in describe_machine().items()}
         run = client.create_run(number, tags=machine)
         folder = self.path / "staged"
+        if model:
+            shutil.copytree(model, folder / "model")
         for name in ("dvc.lock", "params.yaml", "requirements.lock"):
             (folder / "model" / PROVENANCE).mkdir(parents=True, exist_ok=True)
             shutil.copyfile(self.path / name, folder / "model" / PROVENANCE / name)
         scorer = folder / "model" / SCORER
-        scorer.parent.mkdir(parents=True)
-        shutil.copyfile(self.path / "artifacts/export/a/scorer.onnx", scorer)
+        if model is None:
+            scorer.parent.mkdir(parents=True)
+            shutil.copyfile(self.path / "artifacts/export/a/scorer.onnx", scorer)
         own = {
             "hourglass.commit": self.head, "hourglass.dirty": "false", "hourglass.variant": "a",
             "hourglass.dvc_lock": hashlib.sha256((self.path / "dvc.lock").read_bytes()).hexdigest(),
-            SCORER_DIGEST: sha256(scorer), "hourglass.key": sha256(scorer),
         }  # fmt: skip
+        if model is None:
+            own[SCORER_DIGEST] = sha256(scorer)
         client.log_artifacts(run.info.run_id, str(folder))
         client.set_terminated(run.info.run_id)
         shutil.rmtree(folder)

@@ -19,7 +19,7 @@ def run_batch(store: Store, versions: Iterable[Version], days: int) -> Batch:
     """Runs of this project, older than `days`, that are neither a version's nor above one's.
 
     A run that was deleted in MLflow goes too, but not if a version came from it: its files are the version. `mlflow gc`
-    would do, were it not to purge all deleted experiments as well, whatever it is asked for, with their versions' files.
+    would do, were it not to purge all deleted experiments as well, whatever it is asked for, versions' files included.
     """
     from mlflow.entities import ViewType
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository

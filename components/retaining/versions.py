@@ -72,7 +72,7 @@ def all_versions(store: Store) -> list[Version]:
 
 
 def superfluous(versions: Sequence[Version], name: str, keep: int | None) -> list[Version]:
-    """The versions of the model `name` without an alias, to which no rollback goes, beyond the `keep` newest of these."""
+    """Versions of the model `name` without an alias, to which no rollback goes, beyond the `keep` newest of these."""
     targets = {version.replaced for version in versions if version.name == name and CHAMPION in version.aliases}
     free = [v for v in versions if v.name == name and not v.aliases and v.number not in targets]
     return [] if keep is None else free[keep:]
