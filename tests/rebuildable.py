@@ -166,6 +166,7 @@ class Rebuildable:
         if not client.search_registered_models(f"name = '{NAME}'"):
             client.create_registered_model(NAME)
         machine = {f"hourglass.{name}": value for name, value in describe_machine().items()}
+        machine["hourglass.speed.device"] = "cpu"
         run = client.create_run(number, tags=machine)
         folder = self.path / "staged"
         if model:

@@ -269,13 +269,8 @@ def test_it_never_runs_beside_a_flow_and_says_little(project: Rebuildable) -> No
         done = run(*command, "--apply", cwd=project.path, PYTHONPATH=str(ROOT))
         assert done.returncode == 2 and done.stderr.startswith("error: .work/flow.lock: another flow (process ")
     listed = must(*command, cwd=project.path, PYTHONPATH=str(ROOT)).splitlines()
-    assert listed[0].split() == [
-        "versions",
-        f"{NAME}/1",
-        "0",
-        "bytes",
-        *["no", "alias,", "and", "newer", "ones", "are", "enough"],
-    ]
+    why = "no alias, and newer ones are enough"
+    assert listed[0].split(maxsplit=4) == ["versions", f"{NAME}/1", "0", "bytes", why]
     assert listed[-1].endswith("would go, nothing was removed: `python -m components.retain --apply` does it")
     said = must(*command, "--apply", cwd=project.path, PYTHONPATH=str(ROOT))
     assert said.startswith("removed     1 versions (0 bytes), 3 runs (") and said.count("\n") == 1

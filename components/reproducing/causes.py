@@ -106,9 +106,8 @@ def _libraries(registered: Registered) -> Cause:
 
 
 def _hardware(registered: Registered, tree: Path) -> Cause:
+    """What trained it is what registered it, where the training was timed there; else it came from DVC's cache."""
     here = describe_machine() | _device(tree, registered.variant)
-    if not registered.machine:
-        return Cause("hardware", "unknown", "the version's run does not say what it was made on")
     other = [
         f"{name.replace('_', ' ')}: {_words(was, here[name])}"
         for name, was in registered.machine.items()
@@ -116,9 +115,10 @@ def _hardware(registered: Registered, tree: Path) -> Cause:
     ]
     if other:
         return Cause("hardware", "differs", "; ".join(other))
-    said = [registered.machine[name] for name in ("machine", "cpu", "device") if name in registered.machine]
-    missing = "" if "cpu" in registered.machine else "; its run does not name the processor"
-    return Cause("hardware", "same" if not missing else "unknown", ", ".join(said) + missing)
+    if missing := {"cpu", "device"} - registered.machine.keys():
+        text = f"the version's run does not name the {' and the '.join(sorted(missing))} that trained it"
+        return Cause("hardware", "unknown", text)
+    return Cause("hardware", "same", ", ".join(registered.machine[name] for name in ("machine", "cpu", "device")))
 
 
 def _device(tree: Path, variant: str) -> dict[str, str]:
