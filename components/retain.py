@@ -93,7 +93,7 @@ def summary(items: "Sequence[Item]", apply: bool) -> str:
     total = decimal(_sum(items))
     if apply:
         kinds = {kind: [item for item in items if item.kind == kind] for kind in dict.fromkeys(i.kind for i in items)}
-        told = ", ".join(f"{len(of)} {kind} ({decimal(_sum(of))})" for kind, of in kinds.items())
+        told = ", ".join(f"{kind} {len(of)} ({decimal(_sum(of))})" for kind, of in kinds.items())
         return f"removed     {told}; {total} in all"
     width = max(len(item.name) for item in items)
     sizes = ["on server" if item.size is None else decimal(item.size) for item in items]

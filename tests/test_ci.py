@@ -15,10 +15,11 @@ import jsonschema
 import pytest
 from check_jsonschema.builtin_schemas import get_builtin_schema
 from conftest import ROOT, environment, must
-from publications import rewrite
+from publications import MLFLOWS_OWN, rewrite
 from rebuildable import Rebuildable
 from ruamel.yaml import YAML
 
+pytestmark = [pytest.mark.filterwarnings(warning) for warning in MLFLOWS_OWN]
 WORKFLOW: dict[str, Any] = YAML(typ="safe").load(ROOT / ".github/workflows/ci.yml")
 STEPS: dict[str, Any] = {step["name"]: step for step in WORKFLOW["jobs"]["pipeline"]["steps"] if "name" in step}
 

@@ -1,5 +1,6 @@
 """DVC's cache: what nothing names any more, by DVC's own garbage collector."""
 
+import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ def cache_batch(locks: Iterable[dict[str, Any]], days: int) -> Batch:
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
+    logging.getLogger("dvc").setLevel(logging.ERROR)  # it warns of every commit without results, whose data is nowhere
     with Repo(".", _wait_for_lock=True) as repo:
         odb, cache = repo.cache.local, Cache(Path(repo.cache.local_cache_dir))
         if not cache.root.resolve().is_relative_to(Path.cwd()):

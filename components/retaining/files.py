@@ -35,13 +35,15 @@ def score_batch(days: int) -> Batch:
 def page_batch(versions: Iterable[Version], days: int) -> Batch:
     """Monitoring pages of versions without an alias, and all that is known of versions that are gone."""
     aliases = {(each.name, each.number): each.aliases for each in versions}
-    old = []
+    items, old = [], []
     for folder in sorted(path for path in MONITORING.glob("*/*") if path.is_dir()):
         version = folder.parent.name, folder.name
         page = folder / "report" if version in aliases else folder
         if not aliases.get(version) and page.is_dir() and _age(page) >= days:
+            items.append(
+                _item("pages", page, "its version has no alias" if version in aliases else "its version is gone")
+            )
             old.append(page)
-    items = [_item("pages", folder, "its version has no alias") for folder in old]
     return Batch(items, lambda: _if_free(if_free(MONITORING / "lock"), lambda: remove_folders(old)))
 
 
