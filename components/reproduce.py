@@ -20,6 +20,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.checkout.lock import if_free
+from components.checkout.tree import TREES, lock_of, work_tree
 from components.params import load_section
 from components.runtime.errors import UserError, run_main
 from components.runtime.outputs import write_json
@@ -68,7 +70,6 @@ def reproduce(reference: str, keep: bool = False) -> Answer:
     from dvc.repo import Repo
 
     from components.checkout.cache import Cache
-    from components.checkout.tree import TREES, work_tree
     from components.publishing.store import open_store
     from components.reproducing.causes import find_causes
     from components.reproducing.digests import compare_files
@@ -92,9 +93,6 @@ def reproduce(reference: str, keep: bool = False) -> Answer:
 
 @contextmanager
 def _alone(tree: Path) -> Iterator[None]:
-    from components.checkout.lock import if_free
-    from components.checkout.tree import lock_of
-
     with if_free(lock_of(tree)) as is_free:
         if not is_free:
             raise UserError(str(tree), "is being made by another process", "let it end and run again")

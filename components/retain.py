@@ -11,8 +11,8 @@ cannot be told, nothing is removed. It holds the checkout as a flow does; interr
 """
 
 import argparse
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from rich.filesize import decimal
@@ -25,6 +25,7 @@ from components.runtime.errors import UserError, run_main, without_logins
 from components.runtime.process import die_with_parent
 
 if TYPE_CHECKING:
+    from components.publishing.store import Store
     from components.retaining.batch import Batch, Item
 
 
@@ -39,37 +40,37 @@ def retain(params: Params, name: str, apply: bool = False) -> "list[Item]":
     Raises:
         UserError: the store is away or not the one that was published to, or what a version needs cannot be read.
     """
-    with _all_batches(params, name) as batches:
+    from components.publishing.store import open_store
+
+    with open_store(name) if has_registry() else nullcontext() as store:
+        batches = _batches(store, params, name)
         if apply:
             for batch in batches:
                 batch.remove()
-        return [item for batch in batches for item in batch.items]
+    return [item for batch in batches for item in batch.items]
 
 
-@contextmanager
-def _all_batches(params: Params, name: str) -> "Iterator[list[Batch]]":
+def _batches(store: "Store | None", params: Params, name: str) -> "list[Batch]":
     """Everything that may go; versions first, so that an interruption leaves none without what it needs."""
-    from components.publishing.store import open_store
     from components.retaining.cache import cache_batch
     from components.retaining.files import checkpoint_batch, leftover_batch, page_batch, score_batch
     from components.retaining.runs import run_batch
     from components.retaining.versions import all_versions, locks_of, superfluous, version_batch
 
-    with open_store(name) if has_registry() else nullcontext() as store:
-        versions = all_versions(store) if store else []
-        gone = superfluous(versions, name, params.keep_versions)
-        stay = [version for version in versions if version not in gone]
-        locks = list(locks_of(store, stay))  # before anything is removed, whatever is asked for
-        ruled = [
-            (lambda _: version_batch(store, gone), params.keep_versions if store else None),
-            (lambda days: run_batch(store, stay, days), params.keep_runs_days if store else None),
-            (lambda days: cache_batch(locks, days), params.keep_cache_days),
-            (checkpoint_batch, params.keep_checkpoints_days),
-            (score_batch, params.keep_scores_days),
-            (lambda days: page_batch(stay, days), params.keep_pages_days),
-            (leftover_batch, params.keep_leftovers_days),
-        ]
-        yield [make(rule) for make, rule in ruled if rule is not None]
+    versions = all_versions(store) if store else []
+    gone = superfluous(versions, name, params.keep_versions)
+    stay = [version for version in versions if version not in gone]
+    locks = list(locks_of(store, stay)) if store else []  # before anything is removed, whatever is asked for
+    ruled = [
+        (lambda _: version_batch(store, gone), params.keep_versions if store else None),
+        (lambda days: run_batch(store, stay, days), params.keep_runs_days if store else None),
+        (lambda days: cache_batch(locks, days), params.keep_cache_days),
+        (checkpoint_batch, params.keep_checkpoints_days),
+        (score_batch, params.keep_scores_days),
+        (lambda days: page_batch(stay, days), params.keep_pages_days),
+        (leftover_batch, params.keep_leftovers_days),
+    ]
+    return [make(rule) for make, rule in ruled if rule is not None]
 
 
 def has_registry() -> bool:

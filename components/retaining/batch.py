@@ -1,8 +1,11 @@
 """What may go, in batches of one kind."""
 
+import os
 import shutil
+import stat
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,12 +38,18 @@ def days_since(moment: float) -> float:
 
 def last_change(path: Path) -> float:
     """When a file, or the newest file in a folder, was written: seconds of the epoch."""
-    return max(each.lstat().st_mtime for each in (path, *path.rglob("*")))
+    return max((found.st_mtime for found in _stats(path)), default=time.time())
 
 
 def size_of(path: Path) -> int:
     """Bytes of a file, or of all files in a folder."""
-    return sum(each.lstat().st_size for each in (path, *path.rglob("*")) if not each.is_dir())
+    return sum(found.st_size for found in _stats(path) if not stat.S_ISDIR(found.st_mode))
+
+
+def _stats(path: Path) -> Iterator[os.stat_result]:
+    for each in (path, *path.rglob("*")):
+        with suppress(FileNotFoundError):  # it was a process's that is at work
+            yield each.lstat()
 
 
 def remove_folders(folders: Iterable[Path], below: Path | None = None) -> None:

@@ -36,15 +36,13 @@ def page_batch(versions: Iterable[Version], days: int) -> Batch:
     """Monitoring pages of versions without an alias, and all that is known of versions that are gone."""
     aliases = {(each.name, each.number): each.aliases for each in versions}
     items, old = [], []
-    for folder in sorted(path for path in MONITORING.glob("*/*") if path.is_dir()):
+    for folder in _folders(MONITORING, "*/*"):
         version = folder.parent.name, folder.name
-        page = folder / "report" if version in aliases else folder
+        page, why = (folder / "report", "has no alias") if version in aliases else (folder, "is gone")
         if not aliases.get(version) and page.is_dir() and _age(page) >= days:
-            items.append(
-                _item("pages", page, "its version has no alias" if version in aliases else "its version is gone")
-            )
+            items.append(_item("pages", page, f"its version {why}"))
             old.append(page)
-    return Batch(items, lambda: _if_free(if_free(MONITORING / "lock"), lambda: remove_folders(old)))
+    return Batch(items, lambda: old and _if_free(if_free(MONITORING / "lock"), lambda: remove_folders(old)))
 
 
 def leftover_batch(days: int) -> Batch:
@@ -64,8 +62,8 @@ def leftover_batch(days: int) -> Batch:
     return Batch(items, remove)
 
 
-def _folders(root: Path) -> Iterator[Path]:
-    return (path for path in sorted(root.glob("*")) if path.is_dir())
+def _folders(root: Path, pattern: str = "*") -> Iterator[Path]:
+    return (path for path in sorted(root.glob(pattern)) if path.is_dir())
 
 
 def _is_left(path: Path, lock: Path, days: int) -> bool:
