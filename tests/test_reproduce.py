@@ -197,6 +197,10 @@ def test_what_is_not_there_is_refused_in_one_line(project: Rebuildable, monkeypa
         reproduce("seven")
     with if_free(Path(f".work/reproduce/{NAME}-1.lock")), pytest.raises(UserError, match="by another process"):
         reproduce(f"{NAME}/1")
+    project.client.set_model_version_tag(NAME, "1", "hourglass.variant", "b")
+    with pytest.raises(UserError, match=r"models:/hourglass/1: its dvc\.lock has no stage of its variant 'b'"):
+        reproduce(f"{NAME}/1")
+    project.client.set_model_version_tag(NAME, "1", "hourglass.variant", "a")
     project.client.set_model_version_tag(NAME, "1", "hourglass.commit", "ab" * 20)
     with pytest.raises(UserError, match=r"commit abababababab: is not in this clone; `git fetch origin (ab){20}`"):
         reproduce(f"{NAME}/1")

@@ -103,7 +103,7 @@ def load_registered(store: Store, reference: str, folder: Path) -> Registered:
         if not Path(files, needed).is_file():
             raise UserError(where, f"{PROVENANCE}/{needed} is missing", fix)
     run = store.client.get_run(version.run_id).data.tags
-    return Registered(
+    registered = Registered(
         name,
         number,
         version.run_id,
@@ -116,6 +116,9 @@ def load_registered(store: Store, reference: str, folder: Path) -> Registered:
         read_stages(Path(files, LOCK), fix),
         Path(files),
     )
+    if not registered.targets:
+        raise UserError(where, f"its {LOCK} has no stage of its variant '{registered.variant}'", fix)
+    return registered
 
 
 def check_store() -> None:
