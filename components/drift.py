@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.drifting import MONITORING
 from components.params import load_globals, load_section
 from components.params.drift import Params
 from components.runtime.errors import UserError, run_main
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from components.drifting.reference import Reference
     from components.publishing.store import Store
 
-MONITORING = Path(".monitoring")
 LATEST = MONITORING / "latest.json"
 MEMORY = "memory.safetensors"
 

@@ -9,19 +9,17 @@ No stage: it tells what happened and who serves. Interrupted, the next run conti
 the tracking server is away it ends within seconds with exit code 2, and the next run publishes.
 """
 
-import fcntl
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from components.checkout.lock import one_publication
 from components.params import load_globals, load_section
 from components.params.register import Params
 from components.publishing.key import is_default_store, note_published, publish_key, tracking_uri
 from components.runtime.errors import UserError, run_main, without_logins
-from components.runtime.outputs import ARTIFACTS, WORK
+from components.runtime.outputs import ARTIFACTS
 from components.runtime.process import die_with_parent, set_threads
 
 if TYPE_CHECKING:
@@ -60,7 +58,7 @@ def publish(params: Params) -> Outcome:
     from components.publishing.store import open_store
     from components.reporting.report import with_banner
 
-    with _one_at_a_time():
+    with one_publication():
         key, results = publish_key(), load_results()
         with open_store(params.name) as store:
             parent = publish_pipeline(store, results)
@@ -138,15 +136,6 @@ def _champion(outcome: Outcome) -> str:
     return f"{f'{now} stays' if outcome.champion else 'none yet'}: {decision.reason}"
 
 
-@contextmanager
-def _one_at_a_time() -> Iterator[None]:
-    """Wait for another publication from this checkout: both would miss each other's runs and write them twice."""
-    (WORK / "tmp").mkdir(parents=True, exist_ok=True)
-    with (WORK / "register.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def rollback(params: Params) -> str:
     """Move `champion` back; return what was done.
 
@@ -156,7 +145,7 @@ def rollback(params: Params) -> str:
     from components.publishing.promotion import roll_back
     from components.publishing.store import open_store
 
-    with _one_at_a_time(), open_store(params.name) as store:
+    with one_publication(), open_store(params.name) as store:
         left, now = roll_back(store)
     return f"champion of '{params.name}' is version {now} again, version {left} will not be promoted by itself any more"
 

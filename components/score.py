@@ -10,8 +10,6 @@ Exit code 0: all is scored. 3: all but what --skip-limit let it leave out. 2: so
 """
 
 import argparse
-import fcntl
-import hashlib
 import os
 import re
 import shutil
@@ -26,6 +24,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.bulk.options import Request, add_options
+from components.bulk.workplace import SCORES, lock_of, workplace_of
+from components.checkout.lock import if_free
 from components.params import load_globals, load_section
 from components.runtime.errors import EXIT_INCOMPLETE, UserError, run_main
 from components.runtime.outputs import WORK
@@ -34,8 +34,6 @@ from components.runtime.process import die_with_parent, set_threads
 if TYPE_CHECKING:
     from components.bulk.model import Model
     from components.bulk.running import Outcome
-
-SCORES = Path("scores")
 
 
 @dataclass(frozen=True)
@@ -164,15 +162,11 @@ def _workplace(out: Path) -> Iterator[Path]:
     Raises:
         UserError: another run is at work on the same answer.
     """
-    name = hashlib.sha256(str(out.resolve()).encode()).hexdigest()[:16]
-    WORK.mkdir(exist_ok=True)
-    with (WORK / f"score-{name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with if_free(lock_of(out)) as is_free:
+        if not is_free:
             what = f"another run is writing {out}"
-            raise UserError("--out", what, "let it end, or name another folder") from None
-        work = out.parent / f".{out.name}.scoring"
+            raise UserError("--out", what, "let it end, or name another folder")
+        work = workplace_of(out)
         work.mkdir(parents=True, exist_ok=True)
         yield work
         shutil.rmtree(work)

@@ -15,13 +15,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from components.checkout.lock import one_flow
 from components.runtime.errors import run_main
 from components.runtime.outputs import WORK
 from flows.running import tasks
 from flows.running.children import Children, leave_on_sigterm
 from flows.running.experiments import Point, Sweep, check_checkout, plan_sweep, results, stash
 from flows.running.graph import open_repo
-from flows.running.lock import one_flow
 from flows.running.options import parser
 from flows.running.server import check_lasting_server, start_temporary_server
 from flows.running.slots import Slots, default_jobs, visible_devices

@@ -11,13 +11,13 @@ import os
 import sys
 from typing import TYPE_CHECKING, get_args
 
+from components.checkout.lock import one_flow
 from components.publishing.key import is_published
 from components.runtime.errors import UserError, run_main
 from flows.running import tasks
 from flows.running.artifacts import show_results
 from flows.running.children import Children, leave_on_sigterm
 from flows.running.graph import Plan, open_repo, read_plan
-from flows.running.lock import one_flow
 from flows.running.options import parser, whole
 from flows.running.places import Place, Runner, open_place
 from flows.running.prune import prune, tidy_lock_file

@@ -13,8 +13,8 @@ from pathlib import Path
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+from components.checkout.packages import LOCK, Package, locked
 from components.runtime.errors import UserError, run_main
-from infra.locked import LOCK, Package, locked
 
 LIST = Path(__file__).with_suffix(".toml")
 

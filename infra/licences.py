@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageMetadata, PackageNotFoundError, metadata
 from pathlib import Path
 
+from components.checkout.packages import Package, locked
 from components.runtime.errors import run_main
-from infra.locked import Package, asked_for, locked
+from infra.locked import asked_for
 
 OUT = Path("docs/licences.md")
 _CLASSIFIER = "License :: "

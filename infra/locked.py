@@ -1,30 +1,12 @@
-"""What requirements.lock pins, and what pyproject.toml asks for by itself."""
+"""What pyproject.toml asks for by itself; what requirements.lock makes of that, components.checkout.packages reads."""
 
-import re
 import tomllib
-from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-LOCK = Path("requirements.lock")
 PROJECT = Path("pyproject.toml")
-_PIN = re.compile(r"^([A-Za-z0-9][\w.-]*)==([^\s;\\]+)", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Package:
-    """A package at a version; the name as indexes write it."""
-
-    name: str
-    version: str
-
-
-def locked(lock: Path = LOCK) -> list[Package]:
-    """Every package that the lock file pins, whatever the platform; sorted by name."""
-    pins = _PIN.findall(lock.read_text())
-    return sorted((Package(canonicalize_name(name), version) for name, version in pins), key=lambda p: p.name)
 
 
 def asked_for(project: Path = PROJECT) -> set[str]:

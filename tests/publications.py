@@ -13,7 +13,7 @@ from mlflow.tracking import MlflowClient
 from ruamel.yaml import YAML
 
 from components.params import read_params
-from components.publishing import results
+from components.publishing.dvc_lock import dvc_md5, look_up
 
 NAME = "hourglass"
 WINNER = "vanilla"
@@ -77,9 +77,9 @@ def relock() -> None:
     lock, params = YAML(typ="safe").load(Path("dvc.lock").read_text()), read_params()
     for stage in lock["stages"].values():
         known = stage.get("params", {}).get("params.yaml", {})
-        known.update({key: results._look_up(params, key) for key in known})
+        known.update({key: look_up(params, key) for key in known})
         for entry in (*stage.get("deps", ()), *stage["outs"]):
-            entry["md5"] = results._md5(Path(entry["path"]))
+            entry["md5"] = dvc_md5(Path(entry["path"]))
     with Path("dvc.lock").open("w") as stream:
         YAML(typ="safe").dump(lock, stream)
 

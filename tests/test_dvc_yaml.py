@@ -94,11 +94,17 @@ def test_stages_that_need_the_libraries_list_the_lock() -> None:
 
 
 def test_one_name_runs_through_stage_file_params_and_test() -> None:
-    acts = {"drift", "register", "score"}
+    acts = {"drift", "register", "reproduce", "retain", "score"}
     tested_elsewhere = {"score": "scoring_flow"}  # with the flow, by one registry
     files = {path.stem for path in (ROOT / "components").glob("*.py")} - {"__init__"}
     assert files == set(GRAPH) | acts
-    assert set(section_names()) == (set(GRAPH) | acts) - {"baseline", "resolve", "score", "seeds"}  # others'
+    assert set(section_names()) == (set(GRAPH) | acts) - {
+        "baseline",
+        "reproduce",
+        "resolve",
+        "score",
+        "seeds",
+    }  # others'
     for name in files:
         assert (ROOT / "tests" / f"test_{tested_elsewhere.get(name, name)}.py").is_file(), name
         if name in GRAPH:

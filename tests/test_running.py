@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 from toy_project import ToyProject, is_alive, wait_until
 
+from components.checkout.lock import one_flow
 from components.runtime.errors import UserError
 from flows.running.children import Children, Stopped
 from flows.running.graph import Plan, open_repo, read_plan
-from flows.running.lock import one_flow
 from flows.running.slots import Slots, visible_devices
 from flows.running.stage import Outcome, run_module, run_stage
 from flows.running.validation import checking_params
@@ -195,7 +195,8 @@ def test_a_second_flow_in_one_checkout_leaves_with_one_line_or_waits(toy: ToyPro
     message = rf"another flow \(process {os.getpid()}\) runs in this checkout"
     with one_flow(), pytest.raises(UserError, match=message), one_flow():
         pass
-    second = [sys.executable, "-c", "from flows.running.lock import one_flow\nwith one_flow(wait=True): print('in')"]
+    code = "from components.checkout.lock import one_flow\nwith one_flow(wait=True): print('in')"
+    second = [sys.executable, "-c", code]
     with one_flow():
         waiting = subprocess.Popen(second, stdout=subprocess.PIPE, text=True)
         assert waiting.stdout.readline().startswith("waiting: another flow")

@@ -17,11 +17,12 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, must, run
 
+from components.checkout.packages import locked
 from components.publishing.store import open_store
 from components.runtime.errors import UserError
 from infra import licences
 from infra.known_bad import Package, check, installed, known_bad
-from infra.locked import asked_for, locked
+from infra.locked import asked_for
 
 CODE = sorted(path for folder in ("components", "flows", "infra") for path in (ROOT / folder).rglob("*.py"))
 UNPICKLERS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}

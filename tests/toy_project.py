@@ -117,7 +117,7 @@ class ToyProject:
             return  # a copy of another
         for name, text in FILES.items():
             self.write(name, text)
-        for name in ("flows", "components/__init__.py", "components/runtime"):
+        for name in ("flows", "components/__init__.py", "components/checkout", "components/runtime"):
             (path / name).symlink_to(ROOT / name)
         subprocess.run(["git", "init", "-q", str(path)], check=True)
 

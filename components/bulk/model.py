@@ -1,25 +1,18 @@
 """A registered version as batch scoring needs it: its graph, proven whole, and what it takes for a record."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from components.data.splits import Manifest, load_manifest
-from components.params import unknown
+from components.publishing.named import find_named
 from components.publishing.packages import LEVELS
 from components.publishing.store import TAG, Store
 from components.publishing.version import PROVENANCE, SCORER, SCORER_DIGEST
 from components.runtime.errors import UserError
 from components.runtime.outputs import sha256
 from components.sources import Options
-
-if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion
-
-_REFERENCE = re.compile(r"(?P<name>[^@/]+)(@(?P<alias>[^@/]+)|/(?P<number>\d+))")
 
 
 @dataclass(frozen=True)
@@ -68,7 +61,7 @@ def fetch_model(store: Store, reference: str, folder: Path) -> Model:
     """
     import mlflow
 
-    version = _find(store, reference)
+    version = find_named(store, reference, "--model")
     number = str(version.version)
     uri = store.client.get_model_version_download_uri(version.name, number)
     fix = "restore its files, or score with another version"
@@ -93,27 +86,3 @@ def fetch_model(store: Store, reference: str, folder: Path) -> Model:
         raise UserError("--model", f"{LEVELS} of {version.name}/{number} is missing or damaged", fix) from None
     commit = version.tags.get(f"{TAG}commit", "")
     return Model(version.name, number, expected, n, path / SCORER, manifest, commit)
-
-
-def _find(store: Store, reference: str) -> "ModelVersion":
-    from mlflow import MlflowException
-
-    parsed = _REFERENCE.fullmatch(reference)
-    if parsed is None:
-        raise UserError("--model", f"'{reference}' names no version", "write NAME@champion, or NAME/3")
-    name = parsed["name"]
-    found = {model.name: model for model in store.client.search_registered_models()}
-    if not found:
-        raise UserError("--model", "no model is registered", "train and register one: `python -m flows.training`")
-    if name not in found:
-        raise unknown("--model", "model", name, found)
-    try:
-        if parsed["alias"]:
-            return store.client.get_model_version_by_alias(name, parsed["alias"])
-        return store.client.get_model_version(name, parsed["number"])
-    except MlflowException:
-        if parsed["alias"]:
-            aliases = sorted(found[name].aliases)
-            raise unknown("--model", f"alias of {name}", parsed["alias"], aliases) from None
-        numbers = sorted(str(v.version) for v in store.client.search_model_versions(f"name = '{name}'"))
-        raise unknown("--model", f"version of {name}", parsed["number"], numbers) from None

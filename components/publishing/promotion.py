@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 CHAMPION, CHALLENGER = "champion", "challenger"
 _DECISION = f"{TAG}promotion"
 _CARRIED_OUT = f"{TAG}decided"
-_REPLACED = f"{TAG}previous_champion"
+REPLACED = f"{TAG}previous_champion"
 _ROLLED_BACK = f"{TAG}rolled_back"
 _SEED = 0  # of the bootstrap: the same match has the same interval
 
@@ -75,7 +75,7 @@ def settle(store: Store, results: Results, version: "ModelVersion", rules: Rules
         store.client.set_model_version_tag(store.name, number, _DECISION, tag)
     if decided.promoted and champion != number:
         if champion:
-            store.client.set_model_version_tag(store.name, number, _REPLACED, champion)
+            store.client.set_model_version_tag(store.name, number, REPLACED, champion)
         store.client.set_registered_model_alias(store.name, CHAMPION, number)
     store.client.set_model_version_tag(store.name, number, _CARRIED_OUT, question)
     return decided, True
@@ -153,7 +153,7 @@ def roll_back(store: Store) -> tuple[str, str]:
         raise UserError(where, f"'{store.name}' has no champion", by_hand)
     found = store.client.search_model_versions(f"name = '{store.name}'")
     versions = {number_of(version): version for version in found}
-    if not (previous := versions[champion].tags.get(_REPLACED)):
+    if not (previous := versions[champion].tags.get(REPLACED)):
         what = f"version {champion} is the first champion of '{store.name}', there is none before it"
         raise UserError(where, what, by_hand)
     if previous not in versions:

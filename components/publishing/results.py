@@ -12,18 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML, YAMLError
-
 from components.data.splits import Manifest, load_manifest
 from components.params import load_section, read_params
 from components.publishing.chosen import Chosen
+from components.publishing.dvc_lock import dvc_md5, look_up, read_stages
 from components.publishing.key import LOCK, CodeState, code_state
 from components.runtime.errors import UserError
 from components.runtime.outputs import ARTIFACTS, read_json
 
 CHAIN = ("train", "threshold", "evaluate", "export", "compress")
 # data is not hashed again: it may be large, and a stage that read other data than dvc.lock names left other results
-_IGNORED = {"__pycache__", ".gitkeep"}  # as in .dvcignore
 _UNCHECKED = (str(ARTIFACTS / "ingest"), str(ARTIFACTS / "prepare"))
 
 
@@ -114,23 +112,20 @@ def _refuse_broken_limits(winner: str) -> None:
 
 
 def _read_lock() -> dict[str, Any]:
-    try:
-        return YAML(typ="safe").load(LOCK.read_text())["stages"]
-    except FileNotFoundError:
-        raise UserError(str(LOCK), "is missing, there are no results to publish", "run `dvc repro` first") from None
-    except (YAMLError, KeyError, TypeError):
-        raise UserError(str(LOCK), "is damaged", "restore it from git, or delete it and run `dvc repro`") from None
+    if not LOCK.exists():
+        raise UserError(str(LOCK), "is missing, there are no results to publish", "run `dvc repro` first")
+    return read_stages(LOCK, "restore it from git, or delete it and run `dvc repro`")
 
 
 def _check(stages: dict[str, Any], names: Iterable[str], params: dict[str, Any]) -> None:
     """Compare params and files with dvc.lock, which is DVC's own rule for "up to date"."""
-    md5 = functools.cache(_md5)
+    md5 = functools.cache(dvc_md5)
     for name in names:
         if name not in stages:
             raise UserError(str(LOCK), f"has no stage '{name}'", "run `dvc repro` first")
         stage = stages[name]
         for key, value in stage.get("params", {}).get("params.yaml", {}).items():
-            if _look_up(params, key) != value:
+            if look_up(params, key) != value:
                 raise UserError(f"params.yaml {key}", f"changed after {name} ran", "run `dvc repro` first")
         for entry in (*stage.get("deps", ()), *stage.get("outs", ())):
             if entry["path"].startswith(_UNCHECKED):
@@ -138,22 +133,3 @@ def _check(stages: dict[str, Any], names: Iterable[str], params: dict[str, Any])
             if md5(Path(entry["path"])) != entry["md5"]:
                 what = f"is not the file that {LOCK} names for {name}"
                 raise UserError(entry["path"], what, "run `dvc repro` first")
-
-
-def _look_up(params: dict[str, Any], key: str) -> Any:
-    return functools.reduce(lambda at, part: at.get(part) if isinstance(at, dict) else None, key.split("."), params)
-
-
-def _md5(path: Path) -> str | None:
-    """DVC's digest of a file or folder; None where there is nothing."""
-    if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.is_file() and not _IGNORED.intersection(file.parts))
-        listing = [{"md5": _md5(file), "relpath": file.relative_to(path).as_posix()} for file in files]
-        listing.sort(key=lambda entry: entry["relpath"] or "")
-        digest = hashlib.md5(json.dumps(listing, sort_keys=True).encode(), usedforsecurity=False)
-        return f"{digest.hexdigest()}.dir"
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    except FileNotFoundError:
-        return None

@@ -8,7 +8,6 @@ import csv
 import getpass
 import hashlib
 import json
-import platform
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.data.splits import Manifest
 from components.publishing.key import LOCK, PARAMS
+from components.publishing.machine import describe_machine
 from components.publishing.results import CHAIN, Results
 from components.publishing.store import KEY_TAG, TAG, Store
 from components.runtime.outputs import ARTIFACTS, WORK, read_json
@@ -144,7 +144,7 @@ def find_or_create(
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": tags[f"{TAG}commit"],
         "mlflow.user": _user(),
-        f"{TAG}machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        **{f"{TAG}{name}": value for name, value in describe_machine().items()},
     }
     return store.client.create_run(store.experiment_id, tags={**place, **tags, KEY_TAG: key}, run_name=name)
 
