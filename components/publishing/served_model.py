@@ -59,9 +59,13 @@ def read_strictly() -> None:
     theirs = server.infer_and_parse_data
 
     def ours(data: dict[str, Any], schema: Any = None) -> Any:
-        if len(data) != 1 or not data.keys() <= set(ARRAYS):
-            return theirs(data, schema)
-        (values,), (expected,) = data.values(), schema.inputs
+        if len(data) != 1:
+            return theirs(data, schema)  # which refuses it
+        ((key, values),), (expected,) = data.items(), schema.inputs
+        if key not in ARRAYS:
+            raise MlflowException.invalid_parameter_value(
+                f"'{key}' holds a table, and this model takes arrays; send them as 'inputs'"
+            )
         return read_numbers(values, expected.type, expected.shape[1:])
 
     server.infer_and_parse_data = ours
