@@ -30,7 +30,7 @@ LEVELS = "alarm_levels.npy"
 _REQUEST_VALUES = 1 << 23
 """Values of a request to a server at most: some 10,000 images of 28x28."""
 _SHARED = "served_graph"
-"""The module that every script shares."""
+"""The module that the scripts share."""
 _EXAMPLE_RECORDS = 2
 _NUMPY_TYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(bool)": "bool", "tensor(int64)": "int64"}
 
@@ -72,10 +72,9 @@ def _array(scorer: Path, manifest: Manifest, alpha: float) -> Package:
     inputs, outputs = specs([None], session.get_inputs()), specs(names, session.get_outputs())
     signature = ModelSignature(inputs, outputs, _parameters(names, alpha))
     example = np.array(load_records("test")[:_EXAMPLE_RECORDS])
-    artifacts, size = _artifacts(scorer), manifest.item.size
-    return Package(
-        _script("served_model", scorer.parent), artifacts, signature, example, _config(artifacts, manifest, size)
-    )
+    artifacts = _artifacts(scorer)
+    config = _config(artifacts, manifest, manifest.item.size)
+    return Package(_script("served_model", scorer.parent), artifacts, signature, example, config)
 
 
 def _table(scorer: Path, manifest: Manifest, alpha: float) -> Package:
@@ -145,12 +144,9 @@ def _parameters(outputs: list[str], alpha: float) -> object:
 
 def _script(name: str, folder: Path) -> Path:
     """The script on its own: what it imports from this project is written in the import's place."""
-    here = Path(__file__).parent
-    before, _, after = (
-        (here / f"{name}.py").read_text().partition(f"from components.publishing.{_SHARED} import Graph\n")
-    )
+    text, shared = (Path(__file__).with_name(f"{part}.py").read_text() for part in (name, _SHARED))
     path = folder / f"{name}.py"
-    path.write_text(before + (here / f"{_SHARED}.py").read_text() + after)
+    path.write_text(text.replace(f"from components.publishing.{_SHARED} import Graph\n", shared))
     return path
 
 
