@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 UV_VERSION := 0.13.9
+COMPILE := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # DVC's memory of digests, by default in /var/tmp
 export DVC_SITE_CACHE_DIR := $(CURDIR)/.dvc/tmp/site
@@ -50,9 +51,9 @@ stack-down: setup ## stop them and leave their data
 stack-status: setup ## how they are
 	@python -m infra.stack status
 
-lock: ## resolve requirements.lock anew
-	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --extra dev --extra ray \
-	  pyproject.toml --output-file requirements.lock
+lock: ## resolve requirements.lock anew, and the part of it that a served model needs
+	@uv pip compile $(COMPILE) --extra dev --extra ray pyproject.toml --output-file requirements.lock
+	@uv pip compile $(COMPILE) --constraints requirements.lock infra/docker/serve.in --output-file infra/docker/serve.lock
 
 licences: setup ## list the licence of every package in docs/licences.md
 	@python -m infra.licences

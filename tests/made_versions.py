@@ -1,11 +1,12 @@
-"""For tests of batch scoring: a checkout of nothing but a registry, with versions whose answers NumPy can repeat.
+"""For tests of scoring and serving: a checkout of nothing but a registry, with versions whose answers NumPy can repeat.
 
-The graph for images compares with one fixed picture, that for tables with features of zero: a score is a mean of
-squares, and nothing is learned.
+The graph for images compares with one fixed picture, that for arrays with zeros, that for tables with features of
+zero: a score is a mean of squares, and nothing is learned.
 """
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -76,11 +77,15 @@ def calibration() -> np.ndarray:
 
 def write_images_scorer(path: Path) -> None:
     """Its graph."""
-    numbers = {"factor": 1 / 255, "zero": 0, "mean": MEAN, "size": 64, "calibration": calibration(), "one": 1,
+    _write_scorer(path, _GRAPH, 1 / 255, MEAN, calibration())
+
+
+def _write_scorer(path: Path, graph: str, factor: float, mean: np.ndarray, scores: np.ndarray) -> None:
+    numbers = {"factor": factor, "zero": 0, "mean": mean, "size": mean.size, "calibration": scores, "one": 1,
                "levels": N + 1, "allowed": ALLOWED}  # fmt: skip
     tensors = {name: np.asarray(value, np.float32) for name, value in numbers.items()}
-    tensors |= {"axes": np.array([1, 2, 3]), "last": np.array([1])}
-    model = onnx.parser.parse_model(_GRAPH)
+    tensors |= {"axes": np.arange(1, mean.ndim + 1), "last": np.array([1])}
+    model = onnx.parser.parse_model(graph)
     model.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in tensors.items())
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(model, path)
@@ -95,6 +100,21 @@ def make_images(artifacts: Path) -> str:
     write_images_scorer(artifacts / "export/pictures/scorer.onnx")
     write_calibration(artifacts / "threshold/pictures", calibration())
     return "pictures"
+
+
+def make_numbers(artifacts: Path) -> str:
+    """What publishing needs of a model for rows of four numbers; returns its variant."""
+    (artifacts / "prepare").mkdir(parents=True, exist_ok=True)
+    for split in SPLITS:
+        np.save(artifacts / f"prepare/{split}.npy", np.eye(4, dtype=np.float32))
+    manifest = replace(image_manifest(), kind="array", item_shape=[4], dtype="float32", value_range=[-9, 9])
+    write_json(artifacts / "prepare/manifest.json", manifest.to_json())
+    drawn = np.random.default_rng(79).normal(0, 1, (N, 4))
+    scores = np.sort(np.square(drawn).mean(1)).astype(np.float32)
+    graph = _GRAPH.replace("uint8[", "float[").replace("batch, 1, 8, 8]", "batch, 4]")
+    _write_scorer(artifacts / "export/numbers/scorer.onnx", graph, 1, np.zeros(4), scores)
+    write_calibration(artifacts / "threshold/numbers", scores)
+    return "numbers"
 
 
 def write_calibration(folder: Path, scores: np.ndarray) -> None:

@@ -4,6 +4,8 @@ Reference: the compose specification's schema (as check-jsonschema ships it), Ku
 kustomize, where the machine has it.
 """
 
+import itertools
+import json
 import re
 import shutil
 import stat
@@ -19,6 +21,8 @@ import pytest
 from check_jsonschema.builtin_schemas import get_builtin_schema
 from conftest import ROOT, must
 from ruamel.yaml import YAML
+
+from infra.locked import locked
 
 INFRA = ROOT / "infra"
 KUBERNETES = ("1.31", "1.34")
@@ -79,7 +83,7 @@ def test_a_container_is_nobody_and_can_change_nothing_but_its_data(name: str) ->
 
 
 def test_every_image_is_pinned_and_what_others_made_by_its_digest() -> None:
-    ours = ("hourglass:", "hourglass-s3:")
+    ours = ("hourglass:", "hourglass-s3:", "hourglass-serve:")
     images = [service["image"] for service in (*SERVICES.values(), *compose("compose.gpu.yaml").values())]
     images += [container["image"] for container in containers(MANIFESTS)]
     images += [base for path in (INFRA / "docker").glob("*ockerfile") for base in bases(path)]
@@ -205,14 +209,32 @@ def test_images_run_as_nobody_and_are_built_from_what_is_listed(path: Path) -> N
     assert not [rest for word, rest in said if word == "RUN" and re.search(r"curl|wget|sudo|https?:", rest)]
 
 
-def test_the_image_has_stages_for_both_devices_and_installs_by_hash() -> None:
-    said = instructions(INFRA / "docker/Dockerfile")
-    stages = [rest.rpartition(" AS ")[2] for word, rest in said if word == "FROM"]
-    assert stages == ["cpu", "cuda", "build", "run"]
+@pytest.mark.parametrize(
+    ("name", "stages", "lock"),
+    [
+        ("Dockerfile", ["cpu", "cuda", "build", "run"], "requirements.lock"),
+        ("serve.Dockerfile", ["base", "build", "serve"], "infra/docker/serve.lock"),
+    ],
+)
+def test_images_have_their_stages_and_install_by_hash(name: str, stages: list[str], lock: str) -> None:
+    said = instructions(INFRA / "docker" / name)
+    assert [rest.rpartition(" AS ")[2] for word, rest in said if word == "FROM"] == stages
     (install,) = [rest for _, rest in said if "pip install" in rest]
-    assert "--require-hashes" in install and "requirements.lock" in install
-    allowed = (INFRA / "docker/Dockerfile.dockerignore").read_text().splitlines()
-    for source in [rest.split()[0] for word, rest in said if word == "COPY" and "--from" not in rest]:
+    copied = [rest.split()[:-1] for word, rest in said if word == "COPY" and "--from" not in rest]
+    assert "--require-hashes" in install and Path(lock).name in install and [lock] in copied
+    allowed = (INFRA / "docker" / f"{name}.dockerignore").read_text().splitlines()
+    for source in itertools.chain(*copied):
         assert list(ROOT.glob(source)), source
-        assert f"!{source.split('/')[0]}" in allowed, source
-    assert "*" in allowed and allowed.index("infra/.env") > allowed.index("!infra")
+        assert {f"!{source}", f"!{source.split('/')[0]}"} & set(allowed), source
+    assert "*" in allowed and ("!infra" not in allowed or allowed.index("infra/.env") > allowed.index("!infra"))
+
+
+def test_a_served_version_gets_a_part_of_the_lock_and_no_torch() -> None:
+    pins = set(locked(INFRA / "docker/serve.lock"))
+    assert pins < set(locked(ROOT / "requirements.lock"))
+    names = {pin.name for pin in pins}
+    assert {"mlflow-skinny", "numpy", "onnxruntime", "pandas", "uvicorn"} < names and not {"torch", "mlflow"} & names
+    asked = {
+        rest for word, rest in instructions(INFRA / "docker/serve.Dockerfile") if word in ("ENTRYPOINT", "HEALTHCHECK")
+    }
+    assert any(json.dumps(SERVICES["serve"]["healthcheck"]["test"][1:]) in rest for rest in asked)

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from components.data.batches import RECORDS, batch_of
 from components.data.columns import FALSE_WORDS, MISSING, TRUE_WORDS, Column
 from components.data.rows import read_rows
 from components.data.splits import Manifest, load_records
 from components.publishing.chosen import Chosen
 from components.publishing.runs import copy_file
+from components.runtime.outputs import sha256
 from components.scoring.conformal import Calibration
 
 if TYPE_CHECKING:
@@ -25,6 +27,10 @@ COLUMNS = "columns.json"
 """The rules by which served_table.py reads a user's cells."""
 LEVELS = "alarm_levels.npy"
 """What p-values decide by at any alpha (n,) float64; see `alarm_levels`."""
+_REQUEST_VALUES = 1 << 23
+"""Values of a request to a server at most: some 10,000 images of 28x28."""
+_SHARED = "served_graph"
+"""The module that the scripts share."""
 _EXAMPLE_RECORDS = 2
 _NUMPY_TYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(bool)": "bool", "tensor(int64)": "int64"}
 
@@ -38,6 +44,8 @@ class Package:
     """Name in the script's context, then file."""
     signature: "ModelSignature"
     example: "np.ndarray | pd.DataFrame"
+    config: dict[str, object]
+    """What served_graph.py goes by."""
 
 
 def make_package(chosen: Chosen, manifest: Manifest, folder: Path) -> Package:
@@ -48,7 +56,7 @@ def make_package(chosen: Chosen, manifest: Manifest, folder: Path) -> Package:
     return (_table if manifest.kind == "table" else _array)(scorer, manifest, calibration.alpha)
 
 
-def _array(scorer: Path, _: Manifest, alpha: float) -> Package:
+def _array(scorer: Path, manifest: Manifest, alpha: float) -> Package:
     """The graph's own input, with the batch left open."""
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
@@ -64,7 +72,9 @@ def _array(scorer: Path, _: Manifest, alpha: float) -> Package:
     inputs, outputs = specs([None], session.get_inputs()), specs(names, session.get_outputs())
     signature = ModelSignature(inputs, outputs, _parameters(names, alpha))
     example = np.array(load_records("test")[:_EXAMPLE_RECORDS])
-    return Package(_script("served_model"), _artifacts(scorer), signature, example)
+    artifacts = _artifacts(scorer)
+    config = _config(artifacts, manifest, manifest.item.size)
+    return Package(_script("served_model", scorer.parent), artifacts, signature, example, config)
 
 
 def _table(scorer: Path, manifest: Manifest, alpha: float) -> Package:
@@ -83,7 +93,8 @@ def _table(scorer: Path, manifest: Manifest, alpha: float) -> Package:
         _parameters(names, alpha),
     )
     artifacts = _artifacts(scorer) | {"columns": str(rules)}
-    return Package(_script("served_table"), artifacts, signature, example_rows(columns))
+    config = _config(artifacts, manifest, len(columns))
+    return Package(_script("served_table", scorer.parent), artifacts, signature, example_rows(columns), config)
 
 
 def _artifacts(scorer: Path) -> dict[str, str]:
@@ -131,5 +142,19 @@ def _parameters(outputs: list[str], alpha: float) -> object:
     return ParamSchema([ParamSpec("outputs", "string", outputs, shape=(-1,)), ParamSpec("alpha", "double", alpha)])
 
 
-def _script(name: str) -> Path:
-    return Path(__file__).with_name(f"{name}.py")
+def _script(name: str, folder: Path) -> Path:
+    """The script on its own: what it imports from this project is written in the import's place."""
+    text, shared = (Path(__file__).with_name(f"{part}.py").read_text() for part in (name, _SHARED))
+    path = folder / f"{name}.py"
+    path.write_text(text.replace(f"from components.publishing.{_SHARED} import Graph\n", shared))
+    return path
+
+
+def _config(artifacts: dict[str, str], manifest: Manifest, values: int) -> dict[str, object]:
+    """For records of so many values each, as a request holds them."""
+    return {
+        "sha256": {name: sha256(Path(path)) for name, path in artifacts.items()},
+        "batch": batch_of(manifest.item_shape, RECORDS),
+        "most_records": max(1, _REQUEST_VALUES // values),
+        "threads": 1,
+    }

@@ -1,8 +1,9 @@
 """The registered model of a table: scorer.onnx behind MLflow's pyfunc interface, fed with a user's DataFrame as it is.
 
-MLflow copies this file into the version and runs it where the model is served, so it imports nothing of this project:
-mlflow, numpy, onnxruntime, pandas and the standard library are all that a server needs. What it knows of the columns
-and of the words for "no value", "true" and "false" stands in columns.json beside the graph, as prepare used them.
+MLflow copies this file into the version and runs it where the model is served, so it imports nothing of this project
+but what packaging writes into it: mlflow, numpy, onnxruntime, pandas and the standard library are all that a server
+needs. What it knows of the columns and of the words for "no value", "true" and "false" stands in columns.json beside
+the graph, as prepare used them.
 """
 
 import datetime
@@ -17,11 +18,11 @@ from typing import Any
 
 import mlflow
 import numpy as np
-import onnxruntime
 import pandas as pd
 from mlflow.exceptions import MlflowException
 
-CHUNK = 4096  # records per call of the graph, so that memory does not grow with the request
+from components.publishing.served_graph import Graph
+
 LARGEST = float(np.finfo(np.float32).max)  # what the graph can take
 LONGEST_CELL = 60  # characters of a cell in a message
 EXPECTED = {
@@ -37,9 +38,7 @@ class TableScorer(mlflow.pyfunc.PythonModel):
 
     def load_context(self, context: Any) -> None:
         """Open the graph once per server process."""
-        self.session = onnxruntime.InferenceSession(context.artifacts["scorer"], providers=["CPUExecutionProvider"])
-        self.outputs = [output.name for output in self.session.get_outputs()]
-        self.levels = np.load(context.artifacts["levels"], allow_pickle=False)
+        self.graph = Graph(context)
         rules = json.loads(Path(context.artifacts["columns"]).read_text(encoding="utf-8"))
         words = {name: frozenset(rules[name]) for name in ("missing", "true", "false")}
         self.converters = [Converter(column, words) for column in rules["columns"]]
@@ -49,40 +48,17 @@ class TableScorer(mlflow.pyfunc.PythonModel):
 
         Args:
             model_input: a column for each of the signature's, of any type that can be understood; others are ignored.
-            params: `outputs` names the outputs wanted, e.g. ["score"] for a short answer; `alpha` moves `is_anomaly`
-                to another bound of false alarms than the one the threshold was fitted at.
-        """
-        params = params or {}
-        wanted = list(params.get("outputs", self.outputs))
-        if unknown := sorted(set(wanted) - set(self.outputs)):
-            raise MlflowException.invalid_parameter_value(
-                f"outputs: unknown {', '.join(unknown)}; known: {', '.join(self.outputs)}"
-            )
-        rows = _one_per_record(model_input)
-        feed = {converter.name: converter.convert(rows[converter.name]) for converter in self.converters}
-        asked = list(dict.fromkeys([*wanted, "p_value"]))
-        # a request without records still gets columns of the right type
-        parts = []
-        for start in range(0, max(len(rows), 1), CHUNK):
-            chunk = {name: values[start : start + CHUNK] for name, values in feed.items()}
-            parts.append(self.session.run(asked, chunk))
-        found = {name: np.concatenate(arrays) for name, arrays in zip(asked, zip(*parts, strict=True), strict=True)}
-        if "alpha" in params:
-            found["is_anomaly"] = self._alarms(found["p_value"], params["alpha"])
-        floats = {name: "float64" for name in wanted if found[name].dtype == np.float32}
-        return pd.DataFrame({name: found[name] for name in wanted}, index=rows.index).astype(floats)
+            params: see `Graph.answer`.
 
-    def _alarms(self, p_value: np.ndarray, alpha: float) -> np.ndarray:
-        """Decisions at any alpha (batch,) bool: what fitting the threshold at that alpha would decide."""
-        n = len(self.levels)
-        if not self.levels[0] <= alpha < 1:
-            least = np.ceil(self.levels[0] * 1e6) / 1e6  # rounded up, so that what the message says is enough
-            raise MlflowException.invalid_parameter_value(
-                f"alpha: must be below 1 and at least {least:g}, the least that {n} calibration records can promise; "
-                f"got {alpha:g}"
-            )
-        # a p-value is a count over n + 1, which float32 gives back
-        return np.rint(p_value * np.float64(n + 1)) <= np.searchsorted(self.levels, alpha, side="right")
+        Raises:
+            MlflowException: a cell cannot be understood; and as `Graph.check_size` and `Graph.answer`.
+        """
+        rows = _one_per_record(model_input)
+        self.graph.check_size(len(rows))
+        feed = {converter.name: converter.convert(rows[converter.name]) for converter in self.converters}
+        found = self.graph.answer(feed, params)
+        floats = {name: "float64" for name, values in found.items() if values.dtype == np.float32}
+        return pd.DataFrame(found, index=rows.index).astype(floats)
 
 
 class Converter:
@@ -170,9 +146,19 @@ class Converter:
 
 
 def _one_per_record(rows: pd.DataFrame) -> pd.DataFrame:
-    """Undo what MLflow makes of {column: [word, word]} when all columns hold words: one record of lists."""
+    """Undo what MLflow makes of {column: [word, word]} when all columns hold words, or none holds anything: one record
+    of lists.
+    """
     packed = len(rows) == 1 and len(rows.columns) and all(isinstance(cell, list) for cell in rows.iloc[0])
-    return rows.explode(list(rows.columns), ignore_index=True) if packed else rows
+    if not packed:
+        return rows
+    lengths = {name: len(cell) for name, cell in rows.iloc[0].items()}
+    if len(set(lengths.values())) > 1:
+        counted = ", ".join(f"'{name}' {length}" for name, length in lengths.items())
+        raise MlflowException.invalid_parameter_value(f"columns differ in length: {counted}")
+    if not any(lengths.values()):
+        return rows.iloc[:0]  # of no list, explode makes one record of missing values
+    return rows.explode(list(rows.columns), ignore_index=True)
 
 
 def _spellings(cell: Any) -> tuple[str, ...]:

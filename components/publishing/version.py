@@ -93,6 +93,7 @@ def write_model(folder: Path, chosen: Chosen) -> None:
             folder,
             python_model=package.script,
             artifacts=package.artifacts,
+            model_config=package.config,
             signature=package.signature,
             input_example=package.example,
             # given, so that MLflow does not run the model in a second process to find out
