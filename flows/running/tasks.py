@@ -115,10 +115,8 @@ def newer_slot() -> datetime | None:
 
 
 def dropped(newer: datetime) -> "State":
-    """The state of a run that left its work to a newer one."""
-    from prefect.states import Cancelled
-
-    return Cancelled(name="Dropped", message=f"its slot of {newer:%Y-%m-%d %H:%M} UTC, which is newer, does the work")
+    """The state of a run that leaves its work to a newer one; to Prefect that is well, or it would print a traceback."""
+    return done(f"the slot of {newer:%Y-%m-%d %H:%M} UTC is newer and does the work", "Dropped")
 
 
 def start_deployment(name: str, parameters: dict[str, Any], key: str) -> str:

@@ -1,0 +1,232 @@
+"""docs/operations.md keeps its word: what it has an operator type deploys, works off slots, and tells people.
+
+Reference: the stack's own PostgreSQL, Prefect server and worker, and a real receiver of webhooks; the toy project
+stands for the checkout, so that a night takes seconds.
+"""
+
+import json
+import os
+import pty
+import shlex
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT, environment
+from test_monitoring_flow import DRIFT
+from test_stack import ask
+from toy_project import ToyProject, wait_until
+
+from infra.stack import postgres, prefect, processes, worker
+from infra.stack.server import Server
+from infra.stack.settings import Settings, open_settings
+
+QUICK = {
+    "PREFECT_SERVER_SERVICES_SCHEDULER_RECENT_DEPLOYMENTS_LOOP_SECONDS": "1",
+    "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "1",
+    "PREFECT_WORKER_QUERY_SECONDS": "1",
+}
+"""A server and a worker that look around every second, and are otherwise those of `make stack`."""
+NIGHT = 'cron: "0 2 * * *"'
+WEBHOOK_PATH = "/services/T0/secret"
+
+
+@dataclass
+class Receiver:
+    """Takes what is posted, as a chat would."""
+
+    texts: list[str] = field(default_factory=list)
+    url: str = ""
+
+    def got(self, *words: str) -> bool:
+        """Whether one message holds all of these."""
+        return any(all(word in text for word in words) for text in self.texts)
+
+
+@contextmanager
+def receiver() -> Iterator[Receiver]:
+    """One on loopback."""
+    received = Receiver()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(200 if self.path == WEBHOOK_PATH else 404)
+            self.end_headers()
+            if self.path == WEBHOOK_PATH:
+                received.texts.append(body["text"])
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        received.url = f"http://127.0.0.1:{server.server_port}{WEBHOOK_PATH}"
+        yield received
+        server.shutdown()
+
+
+@dataclass
+class Site:
+    """A checkout with its stack, and who is told."""
+
+    toy: ToyProject
+    settings: Settings
+    told: Receiver
+
+    def up(self, server: Server) -> None:
+        """Start one of the stack."""
+        quick = replace(server, environment={**server.environment, **QUICK})
+        processes.start(self.settings, quick)
+        processes.wait_until_well(self.settings, quick)
+
+    def start(self, command: str, **streams: Any) -> "subprocess.Popen[bytes]":
+        """Start what an operator types in the checkout, after `. .stack/env`."""
+        known = {**worker.client_environment(self.settings), "HOURGLASS_WEBHOOK": self.told.url}
+        known |= {"PREFECT_HOME": str(self.toy.path / ".prefect")}
+        return subprocess.Popen(shlex.split(command), cwd=self.toy.path, env=environment(**known), **streams)
+
+    def type(self, command: str) -> str:
+        """Type a command that ends well; what it prints."""
+        process = self.start(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        said = process.communicate(timeout=180)[0].decode()
+        assert process.returncode == 0, said
+        return said
+
+    def ask(self, path: str, **body: Any) -> Any:
+        """What Prefect's server answers."""
+        return json.loads(ask(self.settings, "prefect", f"api/{path}", body, self.settings.secrets["prefect_api"]))
+
+    def deployment(self, name: str) -> dict[str, Any]:
+        """What the server knows of FLOW/NAME."""
+        flow, _, own = name.partition("/")
+        wanted = {"flows": {"name": {"any_": [flow]}}, "deployments": {"name": {"any_": [own]}}}
+        (found,) = self.ask("deployments/filter", **wanted)
+        return found
+
+    def runs(self, name: str) -> list[dict[str, Any]]:
+        """The runs of a deployment whose time has come, in order of it."""
+        due = {"before_": datetime.now(UTC).isoformat()}
+        which = {"deployment_id": {"any_": [self.deployment(name)["id"]]}, "expected_start_time": due}
+        return self.ask("flow_runs/filter", flow_runs=which, sort="EXPECTED_START_TIME_ASC")
+
+    def have_ended(self, name: str) -> bool:
+        """Whether every run of a deployment has."""
+        return {run["state_type"] for run in self.runs(name)} <= {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+
+
+def at_terminal(site: Site, command: str) -> None:
+    """Type a command at a terminal, where Prefect would ask questions if anything were open; nobody answers."""
+    ours, theirs = pty.openpty()
+    process = site.start(command, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    said = b""
+    with suppress(OSError):  # Linux's end of a terminal
+        while piece := os.read(ours, 65536):
+            said += piece
+    os.close(ours)
+    assert process.wait() == 0, said.decode()
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    """A checkout with a server and no worker, in a folder that the user `postgres` may enter too, unlike pytest's."""
+    folder = Path(tempfile.mkdtemp(prefix="hourglass-operations-"))
+    folder.chmod(0o755)
+    toy = ToyProject(folder / "checkout")
+    for name in ("components/bulk", "components/drifting", "infra"):
+        (toy.path / name).symlink_to(ROOT / name)
+    toy.write("components/drift.py", DRIFT)
+    settings = open_settings(toy.path / ".stack")
+    with receiver() as told:
+        made = Site(toy, settings, told)
+        try:
+            made.up(postgres.server(settings))
+            made.up(prefect.server(settings))
+            yield made
+        finally:
+            for name in ("worker", "prefect", "postgres"):
+                processes.stop(settings, name, signal.SIGINT)
+            shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def deployed(site: Site) -> Site:
+    """Deployed with nights of two seconds; three of them passed before the worker came."""
+    site.type("python -m infra.notifications")
+    site.type("prefect work-pool create hourglass --type process")
+    first = datetime.now(UTC) + timedelta(seconds=20)
+    nights = f'rrule: "DTSTART:{first:%Y%m%dT%H%M%SZ}\\nRRULE:FREQ=SECONDLY;INTERVAL=2;COUNT=3"'
+    written = (ROOT / "prefect.yaml").read_text()
+    assert NIGHT in written
+    site.toy.write("prefect.yaml", written.replace(NIGHT, nights))
+    at_terminal(site, "prefect deploy --all")
+    for name in ("scoring/hourly", "monitoring/hourly"):  # the clock on the wall must not start them
+        (schedule,) = site.deployment(name)["schedules"]
+        site.type(f"prefect deployment schedule pause {name} {schedule['id']}")
+    assert wait_until(lambda: len(site.runs("training/nightly")) == 3)
+    site.toy.write("champion", "version 1: every gate holds")
+    site.up(worker.server(site.settings))
+    return site
+
+
+def test_after_an_outage_the_newest_slot_is_worked_off_and_the_others_are_dropped(deployed: Site) -> None:
+    assert wait_until(lambda: deployed.have_ended("training/nightly"), seconds=180)
+    states = [run["state_name"] for run in deployed.runs("training/nightly")]
+    assert states == ["Dropped", "Dropped", "Promoted"]
+    ran = deployed.toy.executed()
+    assert sorted(ran) == sorted({*ran}) and {"ingest", "train@a", "compare", "register"} <= {*ran}
+    assert wait_until(lambda: deployed.told.got("a new champion", "champion: version 1: every gate holds"))
+
+
+def test_a_second_training_waits_and_one_that_fails_is_told(deployed: Site) -> None:
+    toy = deployed.toy
+    (toy.path / "champion").unlink()
+    toy.control("ingest", "while not pathlib.Path('go').exists(): time.sleep(0.05)")
+    for _ in range(2):
+        deployed.type("prefect deployment run training/nightly")
+    now = lambda: sorted(run["state_name"] for run in deployed.runs("training/nightly")[3:])  # noqa: E731
+    assert wait_until(lambda: now() == ["AwaitingConcurrencySlot", "Running"]), now()
+    toy.write("go", "")
+    assert wait_until(lambda: "Completed" in now())
+    toy.control("ingest", "sys.exit('the source is away')")
+    assert wait_until(lambda: deployed.have_ended("training/nightly"), seconds=120)
+    assert now() == ["Completed", "Failed"]
+    assert wait_until(lambda: deployed.told.got("training failed", "ingest: exit code 1: the source is away"))
+
+
+def test_an_alarm_is_told_and_trains_once_on_refreshed_data(deployed: Site) -> None:
+    toy, before = deployed.toy, len(deployed.runs("training/nightly"))
+    toy.control("ingest", "")
+    toy.write("source", "newer")
+    toy.write("alarms", "ks")
+    toy.executed()
+    for _ in range(2):
+        deployed.type("prefect deployment run monitoring/hourly --watch")
+    assert [run["state_name"] for run in deployed.runs("monitoring/hourly")] == ["Alarm", "Alarm"]
+    assert wait_until(lambda: deployed.have_ended("training/nightly"), seconds=120)
+    (trained,) = deployed.runs("training/nightly")[before:]
+    assert (trained["state_name"], trained["parameters"]) == ("Completed", {"refresh": True, "wait": True})
+    assert toy.executed().count("ingest") == 1 and toy.read("artifacts/ingest/data") == "newer"
+    assert wait_until(lambda: deployed.told.got("drift", "Alarm: ks: started training/nightly as"))
+    assert len([text for text in deployed.told.texts if "drift" in text]) == 1
+
+
+def test_every_parameter_of_a_flow_is_described_in_prefects_pages(deployed: Site) -> None:
+    for name in ("training/nightly", "scoring/hourly", "monitoring/hourly"):
+        found = deployed.deployment(name)
+        schema = found["parameter_openapi_schema"]["properties"]
+        assert found["parameters"].keys() <= schema.keys() and found["enforce_parameter_schema"]
+        assert [parameter for parameter, about in schema.items() if not about.get("description")] == [], name
+    refused = deployed.start("prefect deployment run training/nightly --param jobs=-1", stderr=subprocess.DEVNULL)
+    assert refused.wait() != 0
