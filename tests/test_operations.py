@@ -4,15 +4,18 @@ Reference: the stack's own PostgreSQL, Prefect server and worker, and a real rec
 stands for the checkout, so that a night takes seconds.
 """
 
+import importlib.util
 import json
 import os
 import pty
+import re
 import shlex
 import shutil
 import signal
 import subprocess
 import tempfile
 import threading
+import urllib.error
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -22,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, environment
+from conftest import ROOT, environment, must
 from test_monitoring_flow import DRIFT
 from test_stack import ask
 from toy_project import ToyProject, wait_until
@@ -38,6 +41,20 @@ QUICK = {
     "PREFECT_WORKER_QUERY_SECONDS": "1",
 }
 """A server and a worker that look around every second, and are otherwise those of `make stack`."""
+OWN_POOL = "prefect work-pool create hourglass-{0} --type {0} --base-job-template infra/pools/{0}.json"
+TYPED = {
+    "prefect work-pool create hourglass --type process",
+    "prefect deploy --all",
+    "python -m infra.notifications",
+    "prefect deployment run training/nightly --watch",
+    "prefect deployment run scoring/hourly --watch",
+    "prefect deployment run monitoring/hourly --watch",
+    "prefect flow-run ls --limit 5",
+    OWN_POOL.format("docker"),
+    OWN_POOL.format("kubernetes"),
+}
+"""What the tests type, and so all that the page may say."""
+SCORE = "import sys\nopen('executions', 'a').write(' '.join(['score', *sys.argv[1:]]))\n"
 HOURLY = ("scoring/hourly", "monitoring/hourly")
 NIGHT = 'cron: "0 2 * * *"'
 WEBHOOK_PATH = "/services/T0/secret"
@@ -94,6 +111,7 @@ class Site:
 
     def start(self, command: str, **streams: Any) -> "subprocess.Popen[bytes]":
         """Start what an operator types in the checkout, after `. .stack/env`."""
+        assert any(typed.startswith(command) for typed in TYPED), command
         known = {**worker.client_environment(self.settings), "HOURGLASS_WEBHOOK": self.told.url}
         known |= {"PREFECT_HOME": str(self.toy.path / ".prefect")}
         return subprocess.Popen(shlex.split(command), cwd=self.toy.path, env=environment(**known), **streams)
@@ -150,6 +168,7 @@ def site() -> Iterator[Site]:
     for name in ("components/bulk", "components/drifting", "infra"):
         (toy.path / name).symlink_to(ROOT / name)
     toy.write("components/drift.py", DRIFT)
+    toy.write("components/score.py", SCORE)
     settings = open_settings(toy.path / ".stack")
     with receiver() as told:
         made = Site(toy, settings, told)
@@ -212,8 +231,8 @@ def test_an_alarm_trains_on_refreshed_data_and_both_it_and_the_new_champion_are_
     toy.write("champion", "version 2: every gate holds")
     toy.write("alarms", "ks")
     toy.executed()
-    deployed.type("prefect deployment run monitoring/hourly")
-    assert wait_until(lambda: [run["state_name"] for run in deployed.runs("monitoring/hourly")] == ["Alarm"])
+    deployed.type("prefect deployment run monitoring/hourly --watch")
+    assert [run["state_name"] for run in deployed.runs("monitoring/hourly")] == ["Alarm"]
     assert wait_until(lambda: deployed.have_ended("training/nightly"), seconds=120)
     (trained,) = deployed.runs("training/nightly")[before:]
     assert (trained["state_name"], trained["parameters"]) == ("Promoted", {"refresh": True, "wait": True})
@@ -222,11 +241,61 @@ def test_an_alarm_trains_on_refreshed_data_and_both_it_and_the_new_champion_are_
     assert wait_until(lambda: deployed.told.got("a new champion", "champion: version 2: every gate holds"))
 
 
+def test_scoring_is_asked_for_what_the_deployment_names(deployed: Site) -> None:
+    deployed.toy.executed()
+    deployed.type("prefect deployment run scoring/hourly --watch")
+    assert deployed.toy.executed() == ["score", "--", "data/incoming"]
+    assert "training" in deployed.type("prefect flow-run ls --limit 5")
+
+
+def test_the_address_of_a_notification_is_nowhere_in_clear(deployed: Site) -> None:
+    database = postgres.url(deployed.settings, "prefect", "psycopg").replace("+psycopg", "")
+    dump = must("pg_dump", "--inserts", "--dbname", database, cwd=deployed.toy.path)
+    logs = [path.read_text() for path in (deployed.settings.root / "log").iterdir()]
+    assert "hourglass: drift" in dump and not [text for text in (dump, *logs) if WEBHOOK_PATH in text]
+
+
+@pytest.mark.parametrize("kind", ["docker", "kubernetes"])
+def test_one_line_takes_a_deployment_to_another_pool(deployed: Site, kind: str) -> None:
+    written = (ROOT / "prefect.yaml").read_text()
+    moved = written.replace("<<: *process", f"<<: *{kind}").replace("name: nightly", f"name: {kind}")
+    deployed.type(OWN_POOL.format(kind))
+    deployed.toy.write("prefect.yaml", moved.replace("name: hourly", f"name: {kind}"))
+    at_terminal(deployed, "prefect deploy --all")
+    mounted = [f"{deployed.toy.path}:/checkout"] if kind == "docker" else None
+    for usual in ("training/nightly", *HOURLY):
+        found = deployed.deployment(f"{usual.partition('/')[0]}/{kind}")
+        (step,) = found["pull_steps"]
+        assert step["prefect.deployments.steps.set_working_directory"] == {"directory": "/checkout"}
+        assert found["work_pool_name"] == f"hourglass-{kind}"
+        assert found["job_variables"].get("volumes") == mounted
+        assert found["parameters"] == deployed.deployment(usual)["parameters"]
+
+
+def test_the_page_says_nothing_that_is_not_typed_here_or_made_by_make(tmp_path: Path) -> None:
+    page = (ROOT / "docs/operations.md").read_text()
+    blocks = re.findall(r"```(?:console|bash)\n(.*?)```", page, re.DOTALL)
+    lines = [line.removeprefix("$ ") for block in blocks for line in block.splitlines()]
+    said = {part for text in (*lines, *re.findall(r"`([^`\n]+)`", page)) for part in text.split(" && ")}
+    said = {re.sub(r"^[A-Z_]+=\S+ ", "", part) for part in said}
+    targets = {target for part in said if part.startswith("make ") for target in part.split()[1:]}
+    made = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert targets and targets <= made | {"run"}
+    (works,) = {part for part in said if part.startswith("prefect worker")}
+    assert set(works.split()[1:]) <= set(worker.server(open_settings(tmp_path / ".stack")).command)
+    prefects = {part for part in said if part.startswith("prefect ")} - {works}
+    assert {part for part in prefects if not any(typed.startswith(part) for typed in TYPED)} == set()
+    modules = {part.split()[2] for part in said if part.startswith("python -m ")}
+    assert modules and all(importlib.util.find_spec(module) for module in modules)
+
+
 def test_every_parameter_of_a_flow_is_described_in_prefects_pages(deployed: Site) -> None:
     for name in ("training/nightly", *HOURLY):
         found = deployed.deployment(name)
         schema = found["parameter_openapi_schema"]["properties"]
         assert found["parameters"].keys() <= schema.keys() and found["enforce_parameter_schema"]
         assert [parameter for parameter, about in schema.items() if not about.get("description")] == [], name
-    refused = deployed.start("prefect deployment run training/nightly --param jobs=-1", stderr=subprocess.DEVNULL)
-    assert refused.wait() != 0
+    scoring = deployed.deployment("scoring/hourly")["id"]
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        deployed.ask(f"deployments/{scoring}/create_flow_run", parameters={"source": "new", "jobs": -1})
+    assert b"-1 is less than the minimum of 0" in refused.value.read()
