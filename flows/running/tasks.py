@@ -115,7 +115,7 @@ def newer_slot() -> datetime | None:
 
 
 def dropped(newer: datetime) -> "State":
-    """The state of a run that leaves its work to a newer one; to Prefect that is well, or it would print a traceback."""
+    """The state of a run that leaves its work to a newer one; well, or Prefect would print a traceback."""
     return done(f"the slot of {newer:%Y-%m-%d %H:%M} UTC is newer and does the work", "Dropped")
 
 
