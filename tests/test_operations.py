@@ -42,6 +42,7 @@ QUICK = {
 }
 """A server and a worker that look around every second, and are otherwise those of `make stack`."""
 OWN_POOL = "prefect work-pool create hourglass-{0} --type {0} --base-job-template infra/pools/{0}.json"
+RECENT = "prefect flow-run ls --state-type COMPLETED --state-type FAILED --state-type CRASHED --limit 5"
 TYPED = {
     "prefect work-pool create hourglass --type process",
     "prefect deploy --all",
@@ -49,7 +50,7 @@ TYPED = {
     "prefect deployment run training/nightly --watch",
     "prefect deployment run scoring/hourly --watch",
     "prefect deployment run monitoring/hourly --watch",
-    "prefect flow-run ls --limit 5",
+    RECENT,
     OWN_POOL.format("docker"),
     OWN_POOL.format("kubernetes"),
 }
@@ -245,7 +246,7 @@ def test_scoring_is_asked_for_what_the_deployment_names(deployed: Site) -> None:
     deployed.toy.executed()
     deployed.type("prefect deployment run scoring/hourly --watch")
     assert deployed.toy.executed() == ["score", "--", "data/incoming"]
-    assert "training" in deployed.type("prefect flow-run ls --limit 5")
+    assert "training" in deployed.type(RECENT)
 
 
 def test_the_address_of_a_notification_is_nowhere_in_clear(deployed: Site) -> None:
