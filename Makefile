@@ -9,7 +9,7 @@ export DVC_SITE_CACHE_DIR := $(CURDIR)/.dvc/tmp/site
 # bytecode makes every import twice as fast, and stages are processes
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run setup test lint bench stack stack-down stack-status lock licences clean help
+.PHONY: run setup test lint bench stack stack-down stack-status deploy lock licences clean help
 
 help: ## what can be made
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -50,6 +50,10 @@ stack-down: setup ## stop them and leave their data
 
 stack-status: setup ## how they are
 	@python -m infra.stack status
+
+deploy: setup ## write what prefect.yaml deploys into the server of `make stack`
+	@test -f .stack/env || { echo 'error: .stack: there is no stack in this checkout; start one with `make stack`' >&2; exit 2; }
+	@. .stack/env && prefect --no-prompt deploy --all
 
 lock: ## resolve requirements.lock anew, and the part of it that a served model needs
 	@uv pip compile $(COMPILE) --extra dev --extra ray pyproject.toml --output-file requirements.lock

@@ -46,6 +46,11 @@ class Outcome:
     champion: str | None
     """The version in service now."""
 
+    @property
+    def is_new_champion(self) -> bool:
+        """Whether the alias was moved just now."""
+        return self.is_news and self.promotion.promoted and self.promotion.champion_before != self.champion
+
 
 def publish(params: Params) -> Outcome:
     """Publish the results in artifacts/, once.
@@ -67,7 +72,8 @@ def publish(params: Params) -> Outcome:
             if outcome.is_news or not is_finished(parent):
                 report = with_banner(REPORT.read_text(), f"{_registered(outcome)}. Champion: {_champion(outcome)}.")
                 finish_pipeline(store, parent.info.run_id, outcome.promotion.to_json(), report)
-        note_published(key, {"name": params.name, "version": outcome.promotion.version, "champion": outcome.champion})
+        note = {"name": params.name, "version": outcome.promotion.version, "champion": outcome.champion}
+        note_published(key, {**note, "promoted": outcome.is_new_champion, "told": _champion(outcome)})
     return outcome
 
 

@@ -20,7 +20,7 @@ from components.runtime.errors import UserError, run_main
 from flows.running import tasks
 from flows.running.artifacts import show_look
 from flows.running.children import Children, leave_on_sigterm
-from flows.running.options import whole
+from flows.running.options import Seconds, whole
 from flows.running.server import check_lasting_server, start_temporary_server
 from flows.running.stage import run_module
 
@@ -40,7 +40,7 @@ def monitor(
     rows: str | None = None,
     version: str | None = None,
     deployment: str | None = None,
-    timeout: float | None = None,
+    timeout: Seconds | None = None,
 ) -> "State":
     """Look at what was scored since the last look; on a new alarm, retrain with refreshed data.
 

@@ -10,14 +10,14 @@ Exit code 0: all is scored. 3: all but what --skip-limit let it leave out. 2: so
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.bulk.options import Request, add_options, as_arguments
 from components.runtime.errors import run_main
 from flows.running import tasks
 from flows.running.children import Children, leave_on_sigterm
-from flows.running.options import whole
+from flows.running.options import Count, Seconds, whole
 from flows.running.server import check_lasting_server, start_temporary_server
 from flows.running.stage import run_module
 
@@ -28,14 +28,33 @@ if TYPE_CHECKING:
 SCORE = "components.score"
 
 
-def score(arguments: Sequence[str], retries: int = 1, timeout: float | None = None) -> "State":
+def score(
+    source: str,
+    model: str | None = None,
+    out: Path | None = None,
+    fdr: float | None = None,
+    id: str | None = None,  # noqa: A002 - the option's name
+    jobs: Count = 0,
+    skip_limit: Count = 0,
+    dvc: bool = False,
+    retries: Count = 1,
+    timeout: Seconds | None = None,
+) -> "State":
     """Score a batch in a child that leads its own processes.
 
     Args:
-        arguments: the command line of components.score.
+        source: a file, a folder, or s3://BUCKET/PREFIX.
+        model: NAME@ALIAS or NAME/NUMBER; None is the champion of register.name.
+        out: folder of the answer; None is scores/SOURCE-NAME-NUMBER.
+        fdr: report records of which at most this share is normal, on average.
+        id: column of a table that names its rows.
+        jobs: processes; 0 is as many as the CPUs allow.
+        skip_limit: unreadable parts that may be left out.
+        dvc: version the answer with DVC.
         retries: further attempts after a fault of the machine; each goes on where the last one was ended.
         timeout: seconds that one attempt may take.
     """
+    arguments = as_arguments(Request(source, model, out, fdr, id, jobs, skip_limit, dvc))
     with Children() as children:
         scoring = tasks.submit(SCORE, lambda log: run_module(children, SCORE, log, timeout, arguments), retries)
         state = tasks.final_state(scoring)
@@ -61,13 +80,12 @@ def main() -> None:
     add("--retries", type=whole(0), default=1, metavar="N", help="further attempts after a fault of the machine (1)")
     add("--timeout", type=whole(1), metavar="SECONDS", help="limit for one of them (none)")
     options = vars(command_line.parse_args())
-    retries, timeout = options.pop("retries"), options.pop("timeout")
     leave_on_sigterm()
     if "PREFECT_API_URL" in os.environ:
         check_lasting_server()
     else:
         start_temporary_server()
-    state = scoring_flow()(as_arguments(Request(**options)), retries, timeout, return_state=True)
+    state = scoring_flow()(**options, return_state=True)
     if not state.is_completed():
         print(state.message, file=sys.stderr)
     raise SystemExit(tasks.exit_code(state))

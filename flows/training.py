@@ -12,13 +12,13 @@ import sys
 from typing import TYPE_CHECKING, get_args
 
 from components.checkout.lock import one_flow
-from components.publishing.key import is_published
+from components.publishing.key import is_published, published
 from components.runtime.errors import UserError, run_main
 from flows.running import tasks
 from flows.running.artifacts import show_results
 from flows.running.children import Children, leave_on_sigterm
 from flows.running.graph import Plan, open_repo, read_plan
-from flows.running.options import parser, whole
+from flows.running.options import Count, Least1, Seconds, parser, whole
 from flows.running.places import Place, Runner, open_place
 from flows.running.prune import prune, tidy_lock_file
 from flows.running.server import check_lasting_server, start_temporary_server
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from prefect.futures import PrefectFuture
 
 PUBLISH = "components.register"
+PROMOTED = "Promoted"
+"""Name of the state of a flow that made a version champion, for automations to listen to."""
 
 
 def make_plan(refresh: bool) -> Plan:
@@ -71,11 +73,11 @@ def run_stages(plan: Plan, place: Place, jobs: int, retries: int) -> "dict[str, 
 
 
 def train(
-    jobs: int = 0,
+    jobs: Count = 0,
     refresh: bool = False,
-    retries: int = 1,
-    timeout: float | None = None,
-    per_gpu: int = 1,
+    retries: Count = 1,
+    timeout: Seconds | None = None,
+    per_gpu: Least1 = 1,
     wait: bool = False,
     runner: Runner = "local",
     address: str | None = None,
@@ -92,6 +94,8 @@ def train(
         runner: ray places stages on the nodes of a Ray cluster; data goes through DVC's default remote.
         address: of that cluster, e.g. auto or HOST:PORT; without one a cluster is started on this machine.
     """
+    if newer := tasks.newer_slot():
+        return tasks.dropped(newer)
     try:
         with one_flow(wait), Children() as children:
             plan = make_plan(refresh)
@@ -103,11 +107,15 @@ def train(
             if failed:
                 return tasks.failed_flow(failed, not_run=[*plan.downstream(set(failed)), PUBLISH])
             show_results()
+            is_new_champion = False
             if not is_published():
                 publishing = tasks.submit(PUBLISH, lambda log: run_module(children, PUBLISH, log, timeout), retries)
                 if not (state := tasks.final_state(publishing)).is_completed():
                     return tasks.failed_flow({PUBLISH: state}, not_run=[])
-            return tasks.done("every stage is up to date, and what they made is published")
+                is_new_champion = published()["promoted"]
+            champion = published().get("told", "see MLflow")  # a note of an earlier release says less
+            told = f"every stage is up to date, and what they made is published; champion: {champion}"
+            return tasks.done(told, PROMOTED if is_new_champion else None)
     except UserError as error:
         return tasks.refused(error)
 

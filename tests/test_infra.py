@@ -186,6 +186,40 @@ def test_the_gpu_overlay_gives_the_worker_a_gpu_and_changes_nothing_else(tmp_pat
     assert worker["securityContext"] == before["securityContext"] and worker["env"] == before["env"]
 
 
+def pool(name: str) -> tuple[Mapping, Mapping]:
+    """The job that a pool starts for each run, and the variables of it."""
+    template = json.loads((INFRA / f"pools/{name}.json").read_text())
+    return template["job_configuration"], template["variables"]["properties"]
+
+
+def test_a_run_in_a_container_of_its_own_is_held_to_what_the_worker_in_compose_is() -> None:
+    job, variables = pool("docker")
+    created, service = job["container_create_kwargs"], SERVICES["worker"]
+    alike = ("working_dir", "read_only", "cap_drop", "security_opt", "init")
+    assert {key: created[key] for key in alike} == {key: service[key] for key in alike}
+    assert (job["image"], job["privileged"]) == (service["image"], False)
+    shared, beside = variables["env"]["default"], service["environment"]
+    secrets = {name: value for name, value in shared.items() if SECRET.search(name)}
+    assert secrets == {"AWS_SECRET_ACCESS_KEY": "{{ prefect.blocks.secret.hourglass-s3 }}"}
+    assert all(beside[name] == value for name, value in shared.items() if name not in secrets)
+
+
+def test_a_job_in_the_cluster_is_held_to_what_the_worker_there_is() -> None:
+    manifest = pool("kubernetes")[0]["job_manifest"]
+    worker = next(d for d in MANIFESTS if (d["kind"], d["metadata"]["name"]) == ("Deployment", "worker"))
+    job, pod = manifest["spec"]["template"]["spec"], worker["spec"]["template"]["spec"]
+    (run,), (beside,) = job["containers"], pod["containers"]
+    for key in ("securityContext", "automountServiceAccountToken", "enableServiceLinks"):
+        assert job[key] == pod[key]
+    for key in ("image", "workingDir", "envFrom", "resources", "securityContext", "volumeMounts"):
+        assert run[key] == beside[key]
+    assert job["volumes"] == pod["volumes"]
+    assert all("valueFrom" in variable for variable in run["env"] if SECRET.search(variable["name"]))
+    manifest["metadata"]["labels"], run["args"] = {}, ["prefect"]  # which the pool's worker fills in
+    for version in KUBERNETES:
+        kubernetes_validate.validate(manifest, version, strict=True)
+
+
 def instructions(path: Path) -> list[tuple[str, str]]:
     """The instructions of a Dockerfile: comments gone, continued lines joined."""
     lines = [line for line in path.read_text().splitlines() if not line.strip().startswith("#")]

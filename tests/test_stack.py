@@ -40,6 +40,7 @@ def night(number: int) -> None:
     with mlflow.start_run() as run:
         mlflow.log_metric("number", number)
         mlflow.log_text("kept" * 3_000_000, "large.txt")  # goes up in parts
+        assert mlflow.artifacts.load_text(f"{run.info.artifact_uri}/large.txt") == "kept" * 3_000_000
 
 if __name__ == "__main__":
     from prefect.deployments import run_deployment

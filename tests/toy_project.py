@@ -96,6 +96,8 @@ FILES = {
         "    return hashlib.sha256(pathlib.Path('dvc.lock').read_bytes()).hexdigest()\n\n\n"
         "def is_published():\n    file = pathlib.Path('.work/published')\n"
         "    return file.exists() and file.read_text() == publish_key()\n"
+        "\n\ndef published():\n    file = pathlib.Path('champion')\n"
+        "    return {'promoted': file.exists(), 'told': file.read_text() if file.exists() else 'version 1 stays'}\n"
     ),
     "components/register.py": (
         "import pathlib\nfrom components.publishing.key import publish_key\n"

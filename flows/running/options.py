@@ -1,7 +1,14 @@
-"""The command line of a flow."""
+"""The options of a flow: its command line, and the types that Prefect's pages hold them to."""
 
 import argparse
 from collections.abc import Callable
+from typing import Annotated
+
+from annotated_types import Ge, Gt
+
+Count = Annotated[int, Ge(0)]
+Least1 = Annotated[int, Ge(1)]
+Seconds = Annotated[float, Gt(0)]
 
 
 def parser(module: str, flow: Callable[..., object]) -> argparse.ArgumentParser:

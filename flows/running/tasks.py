@@ -5,6 +5,7 @@ Prefect takes 2 s to import, and a flow that finds nothing to do needs none of i
 
 import logging
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from components.runtime.errors import EXIT_INCOMPLETE, EXIT_USER_ERROR, UserError
@@ -86,6 +87,36 @@ def done(message: str, name: str | None = None) -> "State":
     from prefect.states import Completed
 
     return Completed(name=name, message=message)
+
+
+def newer_slot() -> datetime | None:
+    """When this run's schedule was due again, if it was; None for a run that nobody scheduled, too.
+
+    Prefect keeps every slot that passed while no worker was there, or while a run took too long, and its
+    `CANCEL_NEW` would run the oldest of them; it would also cancel what an alarm asks for during a run. `ENQUEUE` loses
+    nothing and runs all, in any order, so a slot must look for newer ones whatever has become of them.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter
+    from prefect.client.schemas.sorting import FlowRunSort
+    from prefect.context import get_run_context
+
+    run = get_run_context().flow_run
+    if not run.auto_scheduled:
+        return None
+    due = {"after_": run.expected_start_time, "before_": datetime.now(UTC)}
+    with get_client(sync_client=True) as client:
+        found = client.read_flow_runs(
+            deployment_filter=DeploymentFilter(id={"any_": [run.deployment_id]}),
+            flow_run_filter=FlowRunFilter(expected_start_time=due, id={"not_any_": [run.id]}),
+            sort=FlowRunSort.EXPECTED_START_TIME_DESC,
+        )
+    return next((other.expected_start_time for other in found if other.auto_scheduled), None)
+
+
+def dropped(newer: datetime) -> "State":
+    """The state of a run that leaves its work to a newer one; well, or Prefect would print a traceback."""
+    return done(f"the slot of {newer:%Y-%m-%d %H:%M} UTC is newer and does the work", "Dropped")
 
 
 def start_deployment(name: str, parameters: dict[str, Any], key: str) -> str:

@@ -27,5 +27,6 @@ def server(settings: Settings) -> Server:
 
 
 def client_environment(settings: Settings) -> dict[str, str]:
-    """What leads MLflow's clients there."""
-    return {"MLFLOW_TRACKING_URI": settings.url("mlflow")}
+    """What leads MLflow's clients there, and nowhere past it: S3 refuses the signed addresses that it hands out."""
+    direct = ("MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD")
+    return {"MLFLOW_TRACKING_URI": settings.url("mlflow"), **dict.fromkeys(direct, "false")}
