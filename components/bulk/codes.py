@@ -55,10 +55,13 @@ class CodeColumns:
 
     def of(self, batch: Batch) -> pa.RecordBatch:
         """See `Columns`."""
-        codes = pa.FixedSizeListArray.from_arrays(self._encoder.encode(batch.feed).ravel(), self._encoder.units)
-        return pa.RecordBatch.from_arrays(
-            [pa.array(batch.ids, pa.string()), *self._origin.of(batch), codes], schema=self.schema
-        )
+        codes = self._encoder.encode(batch.feed, lambda: batch.identities)
+        columns = [
+            pa.array(batch.ids, pa.string()),
+            *self._origin.of(batch),
+            pa.FixedSizeListArray.from_arrays(codes.ravel(), self._encoder.units),
+        ]
+        return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
     def piece_done(self) -> None:
         """Codes of the piece go into the cache."""

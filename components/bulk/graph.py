@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from components.bulk.model import Model
-from components.coding.encoder import CODE, Encoder
+from components.coding.encoder import CODE, Encoder, open_session
 from components.data.columns import CONTRIBUTION
 from components.runtime.errors import UserError
 
@@ -39,7 +39,7 @@ class Scored:
 
 
 class Graph:
-    """A session, with a fixed number of threads, because sums depend on it.
+    """A session, and the names of what it takes and gives.
 
     Args:
         model: the version.
@@ -51,18 +51,7 @@ class Graph:
     """
 
     def __init__(self, model: Model, threads: int, with_codes: bool = False) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        options.use_deterministic_compute = True
-        try:
-            self._session = onnxruntime.InferenceSession(model.scorer, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # noqa: BLE001 - onnxruntime's errors have no class in common
-            first = str(error).partition("\n")[0]
-            raise UserError(
-                "--model", f"onnxruntime cannot open {model} ({first})", "score with another version"
-            ) from None
+        self._session = open_session(model.scorer, str(model), threads)
         self._model = model
         columns = [column.name for column in model.manifest.columns]
         if {node.name for node in self._session.get_inputs()} != set(columns or ["input"]):

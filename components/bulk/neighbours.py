@@ -96,7 +96,11 @@ class NeighbourColumns:
 
     def of(self, batch: Batch) -> pa.RecordBatch:
         """See `Columns`."""
-        rows, distances = self._nearest(self._encoder.encode(batch.feed))
+        codes = self._encoder.encode(batch.feed, lambda: batch.identities)
+        finite = np.isfinite(codes).all(1)
+        if not finite.all():
+            raise UserError(batch.ids[int(finite.argmin())], "has no finite code", "leave the record out")
+        rows, distances = self._nearest(codes)
         columns = [
             pa.array(batch.ids, pa.string()),
             *self._origin.of(batch),

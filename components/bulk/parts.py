@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from components.bulk.kinds import Columns
 from components.bulk.model import Model
 from components.bulk.pieces import RECORDS, Batch, Piece, Reader
-from components.publishing.listing import digest_records, digest_rows
+from components.publishing.listing import digest_rows
 
 LAYOUT = 1
 """Number of the layout of parts; another one is another answer."""
@@ -155,7 +155,7 @@ class Origin:
     def of(self, batch: Batch) -> list[pa.Array]:
         """Of some records, in the order of FIELDS."""
         count = len(batch.ids)
-        digests = digest_rows(batch.feed, self._columns) if self._columns else digest_records(batch.feed["input"])
+        digests = digest_rows(batch.feed, self._columns) if self._columns else batch.identities[:, 0]
         return [_constant(self._version, count), pa.array(digests), _constant(self._digest, count)]
 
 

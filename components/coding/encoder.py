@@ -6,14 +6,18 @@ three times as fast.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from components.coding.cache import Cache, limit_bytes
 from components.publishing.listing import identify_records
 from components.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 CODE = "code"
 BATCH = 256
@@ -40,30 +44,27 @@ class Encoder:
     """
 
     def __init__(self, scorer: Path, shown: str, threads: int, cache: Path | None) -> None:
-        import onnxruntime
-
         content, self.units, looks_at_the_batch = _cut(scorer, shown)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        options.use_deterministic_compute = True
-        self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        self._session = open_session(content, shown, threads)
         self._inputs = self._session.get_inputs()
         self._cache, self._new = None, []
         limit = limit_bytes()
         if cache and limit and not looks_at_the_batch and len(self._inputs) == 1 and self._inputs[0].name == "input":
             self._cache = Cache(self._key(content, threads), cache, limit)
 
-    def encode(self, feed: Mapping[str, np.ndarray]) -> np.ndarray:
+    def encode(self, feed: Mapping[str, np.ndarray], identities: Callable[[], np.ndarray] | None = None) -> np.ndarray:
         """Codes of raw records (record, unit) float32.
 
-        Shapes: every value of `feed` (record, …).
+        Args:
+            feed: values (record, …) by input.
+            identities: gives `identify_records` of the input, for who needs them for something else too.
         """
         count = len(next(iter(feed.values())))
         if self._cache is None:
             parts = [{name: values[at : at + BATCH] for name, values in feed.items()} for at in range(0, count, BATCH)]
             return np.concatenate([np.empty((0, self.units), np.float32), *map(self._run, parts)])
         records, codes = feed["input"], np.empty((count, self.units), np.float32)
-        digests = identify_records(records)
+        digests = identities() if identities else identify_records(records)
         known, found = self._cache.find(digests)
         codes[known] = found.reshape(-1, self.units)
         missing = np.flatnonzero(~known)
@@ -95,6 +96,25 @@ class Encoder:
         return digest.hexdigest()
 
 
+def open_session(graph: Path | bytes, shown: str, threads: int) -> "InferenceSession":
+    """A graph at work, with a fixed number of threads, because sums depend on it.
+
+    Raises:
+        UserError: onnxruntime cannot open it.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.use_deterministic_compute = True
+    try:
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # noqa: BLE001 - onnxruntime's errors have no class in common
+        first = str(error).partition("\n")[0]
+        what, fix = f"onnxruntime cannot open {shown} ({first})", "score with another version"
+        raise UserError("--model", what, fix) from None
+
+
 def _cut(scorer: Path, shown: str) -> tuple[bytes, int, bool]:
     """The graph up to the code, the units of a code, and whether an operator looks at the whole batch."""
     import onnx
@@ -104,9 +124,8 @@ def _cut(scorer: Path, shown: str) -> tuple[bytes, int, bool]:
     try:
         encoder = Extractor(whole).extract_model([value.name for value in whole.graph.input], [CODE])
     except (ValueError, KeyError):
-        raise UserError(
-            "--model", f"the graph of {shown} has no code inside", "ask a version that an autoencoder was exported to"
-        ) from None
+        what = f"the graph of {shown} has no code inside"
+        raise UserError("--model", what, "name a version that `python -m components.register` made") from None
     units = encoder.graph.output[0].type.tensor_type.shape.dim[1].dim_value
     operators = {node.op_type for part in (encoder.graph, *encoder.functions) for node in part.node}
     return encoder.SerializeToString(deterministic=True), units, bool(operators & _LOOKS_AT_THE_BATCH)
