@@ -132,6 +132,12 @@ def write_prepared(prepared: Path, rows: int = 150) -> Manifest:
     return manifest
 
 
+def as_users_write(rows: pd.DataFrame) -> pd.DataFrame:
+    """Canonical rows with dates as people write them."""
+    days = pd.Timestamp("2020-01-01") + pd.to_timedelta(rows["since"], unit="D")
+    return rows.assign(since=days.dt.strftime("%Y-%m-%d"))
+
+
 def make_artifacts(artifacts: Path, model: str = "vanilla") -> Manifest:
     """What the stages before export leave of a variant `v` of that table; its weights are random."""
     manifest = write_prepared(artifacts / "prepare")

@@ -4,6 +4,7 @@ References: NumPy for codes, onnxruntime on the registered file, scikit-learn in
 run for one that was killed, monitoring itself for what its column is good for.
 """
 
+import argparse
 import shutil
 import subprocess
 import sys
@@ -16,14 +17,14 @@ import onnxruntime
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from conftest import environment, run
-from made_tables import draw_rows, features_of
+from conftest import environment
+from made_tables import as_users_write, draw_rows, features_of
 from made_versions import codes_of, draw, enter_registry, make_images, make_rows, register
 from publications import MLFLOWS_OWN, NAME, client
 from sklearn.neighbors import NearestNeighbors
 from toy_project import descendants_of, is_alive, wait_until
 
-from components.bulk.options import Request
+from components.bulk.options import Request, add_options, as_arguments
 from components.coding.cache import CODES, VARIABLE
 from components.coding.encoder import Encoder
 from components.drift import Request as Watched
@@ -96,7 +97,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     run_graph = Encoder._run
 
     def counting(self: Encoder, feed: dict[str, np.ndarray]) -> np.ndarray:
-        sizes.append(len(feed["input"]))
+        sizes.append(len(next(iter(feed.values()))))
         return run_graph(self, feed)
 
     monkeypatch.setattr(Encoder, "_run", counting)
@@ -156,23 +157,23 @@ def test_only_new_records_are_computed_and_a_damaged_segment_is_made_again(tmp_p
 
 
 def test_killed_it_goes_on_where_it_was_and_two_at_once_agree(tmp_path: Path) -> None:
-    many(tmp_path / "days", 80, 3000)
+    many(tmp_path / "days", 40, 1000)
     work = tmp_path / ".out.scoring"
 
-    def start(out: str) -> subprocess.Popen:
-        command = [sys.executable, "-m", "components.score", str(tmp_path / "days"), "--codes", "--jobs", "2"]
+    def start(out: str, jobs: int) -> subprocess.Popen:
+        command = [sys.executable, "-m", "components.score", str(tmp_path / "days"), "--codes", f"--jobs={jobs}"]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         return subprocess.Popen([*command, "--out", str(tmp_path / out)], env=environment(), **quiet)
 
-    killed = start("out")
+    killed = start("out", 2)
     assert wait_until(lambda: len(list(work.glob("*.parquet"))) >= 3, 120)
     family = descendants_of(killed.pid)
     killed.kill()
     killed.wait()
     assert wait_until(lambda: not any(map(is_alive, family)), 15)
     done = len(list(work.glob("*.parquet")))
-    assert not (tmp_path / "out").exists() and 0 < done < 80
-    both = [start("out"), start("beside")]
+    assert not (tmp_path / "out").exists() and 0 < done < 40
+    both = [start("out", 1), start("beside", 1)]
     assert [process.wait(240) for process in both] == [0, 0]
     assert not work.exists()
     shutil.rmtree(CODES)
@@ -182,7 +183,7 @@ def test_killed_it_goes_on_where_it_was_and_two_at_once_agree(tmp_path: Path) ->
 
 def test_rows_of_a_table_have_codes_and_no_cache(tmp_path: Path) -> None:
     rows = draw_rows(50, 3)
-    rows.to_parquet(tmp_path / "rows.parquet", index=False)
+    as_users_write(rows).to_parquet(tmp_path / "rows.parquet", index=False)
     act(tmp_path / "rows.parquet", tmp_path / "codes", codes=True, model="rows/1")
     act(tmp_path / "rows.parquet", tmp_path / "scores", with_codes=True, model="rows/1")
     for out in ("codes", "scores"):
@@ -251,7 +252,7 @@ def beside_rows(here: None) -> Iterator[None]:
 @pytest.mark.usefixtures("beside_rows")
 def test_rows_have_neighbours_among_rows(tmp_path: Path) -> None:
     rows = draw_rows(4, 0)  # the training rows themselves
-    rows.to_csv(tmp_path / "rows.csv", index=False)
+    as_users_write(rows).to_csv(tmp_path / "rows.csv", index=False)
     act(tmp_path / "rows.csv", tmp_path / "out", neighbours=2, model="rows/1")
     assert [names[0] for names in table(tmp_path / "out")["neighbours"]] == [f"train:{row}" for row in range(4)]
     assert "train:2" in (tmp_path / "out/strangest.html").read_text()
@@ -279,18 +280,35 @@ def test_neighbours_that_cannot_be_had_are_refused(tmp_path: Path, case: str) ->
 
 
 WRONG = {
-    "both": (["--codes", "--neighbours"], "argument --neighbours: not allowed with argument --codes"),
-    "none": (["--neighbours=0"], "argument --neighbours: must be at least 1, got '0'"),
-    "rate": (["--codes", "--fdr=0.1"], "error: --fdr: decides about scores, and none are asked for; leave it out"),
-    "limit": (["--codes"], "error: HOURGLASS_CODES_MIB: must be a whole number of MiB, got 'all'; set it, or unset it"),
+    "--codes --neighbours": "argument --neighbours: not allowed with argument --codes",
+    "--codes --with-codes": "not allowed with argument",
+    "--neighbours=0": "argument --neighbours: must be at least 1, got '0'",
+    "--neighbours=few": "argument --neighbours: must be a whole number, got 'few'",
 }
 
 
-@pytest.mark.parametrize("case", WRONG)
-def test_wishes_that_cannot_be_met_are_one_line(tmp_path: Path, case: str) -> None:
+@pytest.mark.parametrize("arguments", WRONG)
+def test_wishes_that_exclude_each_other_are_refused(arguments: str, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    with pytest.raises(SystemExit, match="2"):
+        parser.parse_args(["new.npy", *arguments.split()])
+    assert WRONG[arguments] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wish", [{"codes": True}, {"with_codes": True}, {"neighbours": 7}, {"neighbours": 5}])
+def test_the_flow_hands_a_wish_on(wish: dict[str, Any]) -> None:
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    request = Request("new.npy", **wish)
+    assert Request(**vars(parser.parse_args(as_arguments(request)))) == request
+    assert Request(**vars(parser.parse_args(["new.npy", "--neighbours"]))).neighbours == 5
+
+
+def test_wishes_that_cannot_be_met_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     np.save(tmp_path / "new.npy", draw(3, 1))
-    arguments, message = WRONG[case]
-    extra = {VARIABLE: "all"} if case == "limit" else {}
-    command = [sys.executable, "-m", "components.score", str(tmp_path / "new.npy"), "--jobs=1", *arguments]
-    refused = run(*command, cwd=Path.cwd(), **extra)
-    assert refused.returncode == 2 and message in refused.stderr and "Traceback" not in refused.stderr
+    with pytest.raises(UserError, match="--fdr: decides about scores, and none are asked for; leave it out"):
+        act(tmp_path / "new.npy", tmp_path / "out", codes=True, fdr=0.1)
+    monkeypatch.setenv(VARIABLE, "all")
+    with pytest.raises(UserError, match="HOURGLASS_CODES_MIB: must be a whole number of MiB, got 'all'; set it"):
+        act(tmp_path / "new.npy", tmp_path / "out", codes=True)

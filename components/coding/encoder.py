@@ -6,7 +6,7 @@ three times as fast.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,13 +44,16 @@ class Encoder:
     """
 
     def __init__(self, scorer: Path, shown: str, threads: int, cache: Path | None) -> None:
-        content, self.units, looks_at_the_batch = _cut(scorer, shown)
+        content, looks_at_the_batch = _cut(scorer, shown)
         self._session = open_session(content, shown, threads)
-        self._inputs = self._session.get_inputs()
+        inputs = self._session.get_inputs()
+        noise = self._run({each.name: _noise(each.type, each.shape[1:]) for each in inputs})
+        self.units = noise.shape[1]
+        """Numbers of a code."""
         self._cache, self._new = None, []
         limit = limit_bytes()
-        if cache and limit and not looks_at_the_batch and len(self._inputs) == 1 and self._inputs[0].name == "input":
-            self._cache = Cache(self._key(content, threads), cache, limit)
+        if cache and limit and not looks_at_the_batch and [each.name for each in inputs] == ["input"]:
+            self._cache = Cache(_key(content, threads, noise), cache, limit)
 
     def encode(self, feed: Mapping[str, np.ndarray], identities: Callable[[], np.ndarray] | None = None) -> np.ndarray:
         """Codes of raw records (record, unit) float32.
@@ -84,17 +87,6 @@ class Encoder:
     def _run(self, feed: Mapping[str, np.ndarray]) -> np.ndarray:
         return self._session.run([CODE], dict(feed))[0]
 
-    def _key(self, content: bytes, threads: int) -> str:
-        """The graph, and how this machine computes it: what it makes of noise tells one kind of CPU from another."""
-        import onnxruntime
-
-        shape, dtype = self._inputs[0].shape[1:], np.uint8 if "uint8" in self._inputs[0].type else np.float32
-        noise = np.random.default_rng(0).integers(0, 256, (_PROBES, *shape)).astype(dtype)
-        digest = hashlib.sha256(content)
-        digest.update(f"{onnxruntime.__version__} {threads}".encode())
-        digest.update(self._run({"input": noise}).tobytes())
-        return digest.hexdigest()
-
 
 def open_session(graph: Path | bytes, shown: str, threads: int) -> "InferenceSession":
     """A graph at work, with a fixed number of threads, because sums depend on it.
@@ -115,17 +107,37 @@ def open_session(graph: Path | bytes, shown: str, threads: int) -> "InferenceSes
         raise UserError("--model", what, fix) from None
 
 
-def _cut(scorer: Path, shown: str) -> tuple[bytes, int, bool]:
-    """The graph up to the code, the units of a code, and whether an operator looks at the whole batch."""
+def _cut(scorer: Path, shown: str) -> tuple[bytes, bool]:
+    """The graph up to the code, and whether an operator looks at the whole batch."""
     import onnx
+    from onnx import helper
     from onnx.utils import Extractor
 
     whole = onnx.load(scorer)
-    try:
-        encoder = Extractor(whole).extract_model([value.name for value in whole.graph.input], [CODE])
-    except (ValueError, KeyError):
-        what = f"the graph of {shown} has no code inside"
-        raise UserError("--model", what, "name a version that `python -m components.register` made") from None
-    units = encoder.graph.output[0].type.tensor_type.shape.dim[1].dim_value
+    graph = whole.graph
+    if not any(CODE in node.output for node in graph.node):
+        fix = "name a version that `python -m components.register` made"
+        raise UserError("--model", f"the graph of {shown} has no code inside", fix)
+    if not any(value.name == CODE for value in (*graph.output, *graph.value_info)):
+        graph.output.append(helper.make_tensor_value_info(CODE, onnx.TensorProto.FLOAT, [None, None]))
+    encoder = Extractor(whole).extract_model([value.name for value in graph.input], [CODE])
     operators = {node.op_type for part in (encoder.graph, *encoder.functions) for node in part.node}
-    return encoder.SerializeToString(deterministic=True), units, bool(operators & _LOOKS_AT_THE_BATCH)
+    return encoder.SerializeToString(deterministic=True), bool(operators & _LOOKS_AT_THE_BATCH)
+
+
+def _noise(kind: str, shape: Sequence[int]) -> np.ndarray:
+    """Made-up records for an input of that type and shape, the same every time."""
+    if kind == "tensor(string)":
+        return np.full(_PROBES, "", object)
+    values = np.random.default_rng(0).integers(0, 256, (_PROBES, *shape))
+    return values.astype(np.uint8 if kind == "tensor(uint8)" else np.float32)
+
+
+def _key(content: bytes, threads: int, noise: np.ndarray) -> str:
+    """Of a graph, and of how this machine computes it: the codes of noise tell one kind of CPU from another."""
+    import onnxruntime
+
+    digest = hashlib.sha256(content)
+    digest.update(f"{onnxruntime.__version__} {threads}".encode())
+    digest.update(noise.tobytes())
+    return digest.hexdigest()
