@@ -14,7 +14,7 @@ import hashlib
 import io
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +89,7 @@ class Cache:
         self._all, self._folder, self._limit = folder, folder / key, limit
         self._folder.mkdir(parents=True, exist_ok=True)
         self._merge()
-        self._segments = list(map(Segment.open, self._whole()))
+        self._segments = [segment for _, segment in self._whole()]
 
     def find(self, digests: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Which of the records are known, and the codes of those.
@@ -112,28 +112,31 @@ class Cache:
             if _write(self._folder, digests, codes):
                 self._bound()
 
-    def _whole(self) -> Iterator[Path]:
+    def _whole(self) -> list[tuple[Path, Segment]]:
         """Segments whose bytes are those that their name promises; others are removed."""
+        found = []
         for path in sorted(self._folder.glob("*.codes")):
             with suppress(FileNotFoundError):  # another process brought it together with others
                 if sha256(path) == path.stem:
                     os.utime(path)
-                    yield path
+                    found.append((path, Segment.open(path)))
                 else:
                     path.unlink()
+        return found
 
     def _merge(self) -> None:
         """Bring small segments together, in one process at a time."""
         with _alone(self._folder / "lock") as alone, suppress(OSError):
             if not alone or len(list(self._folder.glob("*.codes"))) <= MOST_SMALL:
                 return
-            small = [path for path in self._whole() if len(Segment.open(path).digests) <= SMALL]
+            small = [(path, segment) for path, segment in self._whole() if len(segment.digests) <= SMALL]
             for start in range(0, len(small) if len(small) > MOST_SMALL else 0, _GROUP):
-                group = small[start : start + _GROUP]
-                segments = list(map(Segment.open, group))
+                paths, segments = zip(*small[start : start + _GROUP], strict=True)
                 digests, codes = ([getattr(each, name) for each in segments] for name in ("digests", "codes"))
                 merged = _write(self._folder, np.concatenate(digests), np.concatenate(codes))
-                _remove(path for path in group if path != merged)
+                for path in paths:
+                    if path != merged:
+                        path.unlink(missing_ok=True)
 
     def _bound(self) -> None:
         """Remove what was not used for longest until all that is left is within the limit."""
@@ -169,11 +172,6 @@ def _write(folder: Path, digests: np.ndarray, codes: np.ndarray) -> Path | None:
     with complete_file(path) as temporary:
         temporary.write_bytes(content)
     return path
-
-
-def _remove(paths: "Iterator[Path] | Sequence[Path]") -> None:
-    for path in paths:
-        path.unlink(missing_ok=True)
 
 
 @contextmanager
