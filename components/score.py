@@ -2,6 +2,7 @@
 
 In:   records as they came, and a version in the registry (MLFLOW_TRACKING_URI, or mlflow.db in the checkout)
 Out:  scores/SOURCE-NAME-NUMBER/ — part-NNNNN.parquet, manifest.json, strangest.html; a run in MLflow
+      with --codes codes/…/ of codes alone, with --neighbours neighbours/…/ of the nearest training records; no run
 Run:  python -m components.score SOURCE [--model NAME@ALIAS] [--fdr Q] [--out FOLDER] [--jobs N] [--skip-limit N] …
 
 No stage: what comes in after training has no place in the graph. Interrupted, the next run continues; repeated, it
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.bulk.options import Request, add_options
-from components.bulk.workplace import SCORES, lock_of, workplace_of
+from components.bulk.workplace import lock_of, workplace_of
 from components.checkout.lock import if_free
 from components.params import load_globals, load_section
 from components.runtime.errors import EXIT_INCOMPLETE, UserError, run_main
@@ -32,6 +33,7 @@ from components.runtime.outputs import WORK
 from components.runtime.process import die_with_parent, set_threads
 
 if TYPE_CHECKING:
+    from components.bulk.kinds import Kind
     from components.bulk.model import Model
     from components.bulk.running import Outcome
 
@@ -41,6 +43,7 @@ class Answer:
     """What came of a batch."""
 
     out: Path
+    kind: "Kind"
     manifest: dict[str, Any]
     scored: int
     """Records that were not scored before."""
@@ -69,7 +72,8 @@ def score(request: Request, threads: int, default: str) -> Answer:
     with tempfile.TemporaryDirectory(prefix="model-", dir=WORK / "tmp") as folder, open_store(name) as store:
         model = fetch_model(store, request.model or default, Path(folder))
         answer = score_with(model, request, threads)
-        publish_scored(store, answer.manifest, [answer.out / MANIFEST, answer.out / PAGE], model.commit)
+        if answer.kind.name == "scores":
+            publish_scored(store, answer.manifest, [answer.out / MANIFEST, answer.out / PAGE], model.commit)
     if request.dvc:
         add_to_dvc(answer.out)
     return answer
@@ -83,19 +87,22 @@ def score_with(model: "Model", request: Request, threads: int) -> Answer:
     """
     from components.bulk import answer
     from components.bulk.inputs import clear, find_inputs
+    from components.bulk.kinds import Finishing
     from components.bulk.running import Job, score_all
     from components.runtime.progress import progress
 
-    check_rate(request.fdr, model)
+    check_rate(request, model)
     inputs = find_inputs(request.source, model)
-    out = request.out or SCORES / _default_name(request.source, model)
+    folder = "codes" if request.codes else "neighbours" if request.neighbours else "scores"
+    out = request.out or Path(folder) / _default_name(request.source, model)
     if out.resolve().is_relative_to(Path(request.source).resolve()):
         raise UserError("--out", f"{out} lies in {request.source}, where it would be scored", "name another folder")
     earlier, began = answer.earlier(out), time.perf_counter()
     with _workplace(out) as work:
         clear(work)
         known = {part["key"]: (out / part["file"], part["sha256"]) for part in earlier.get("parts", ())}
-        job = Job(model, threads, request.id, work, known)
+        kind = _kind(request, model, threads, work)
+        job = Job(kind, model, threads, request.id, work, known)
         with progress(len(inputs), "scoring", "scored", "parts") as meter:
             jobs = request.jobs or max(1, (os.cpu_count() or 1) // threads)
             outcome = score_all(inputs, job, jobs, request.skip_limit, meter)
@@ -104,35 +111,35 @@ def score_with(model: "Model", request: Request, threads: int) -> Answer:
             raise UserError(request.source, "holds no record that can be scored", "add records")
         is_whole = all(each.part.path.parent == out for each in outcome.placed)
         if is_whole and _is_same(earlier, outcome, request):
-            return Answer(out, earlier, 0, seconds)
-        return Answer(out, _finish(model, request, threads, outcome, work, out), outcome.scored, seconds)
+            return Answer(out, kind, earlier, 0, seconds)
+        final = work / "answer"
+        shutil.rmtree(final, ignore_errors=True)
+        final.mkdir()
+        manifest = kind.finish(Finishing(model, request, threads, outcome, work, final))
+        answer.move(final, out, work / "earlier")
+        return Answer(out, kind, manifest, outcome.scored, seconds)
 
 
-def _finish(
-    model: "Model", request: Request, threads: int, outcome: "Outcome", work: Path, out: Path
-) -> dict[str, Any]:
-    """Decide about the whole batch and put the answer in its place."""
-    from components.bulk import answer, page
-    from components.bulk.graph import Graph
+def _kind(request: Request, model: "Model", threads: int, work: Path) -> "Kind":
+    """What is to be said about each record."""
+    if request.neighbours:
+        from components.bulk.neighbours import prepare
 
-    counts = answer.count(outcome.placed, model.n)
-    last, found = answer.discover(counts, model.n, request.fdr) if request.fdr else (None, None)
-    strange = answer.strangest(outcome.placed)
-    html = page.render(strange, model, Graph(model, threads), request.id, counts.records, work)
-    described = answer.describe(model, outcome, counts, found, strange, request.id)
-    final = work / "answer"
-    shutil.rmtree(final, ignore_errors=True)
-    final.mkdir()
-    manifest = answer.write(final, outcome, last, described, html, model.n)
-    answer.move(final, out, work / "earlier")
-    return manifest
+        return prepare(model, request.neighbours, threads, work)
+    if request.codes:
+        from components.bulk.codes import Codes
+
+        return Codes()
+    from components.bulk.scores import Scores
+
+    return Scores(request.with_codes)
 
 
 def _is_same(earlier: dict[str, Any], outcome: "Outcome", request: Request) -> bool:
     """Whether an earlier answer says already what this one would."""
     if not earlier:
         return False
-    asked = (earlier["fdr"] or {}).get("q")
+    asked = (earlier.get("fdr") or {}).get("q")
     keys = [part["key"] for part in earlier["parts"]]
     skipped = [each["name"] for each in earlier["skipped"]]
     return (asked, keys, skipped) == (
@@ -142,14 +149,17 @@ def _is_same(earlier: dict[str, Any], outcome: "Outcome", request: Request) -> b
     )
 
 
-def check_rate(q: float | None, model: "Model") -> None:
+def check_rate(request: Request, model: "Model") -> None:
     """Refuse a false discovery rate by which nothing could ever be reported.
 
     Raises:
-        UserError: says the smallest rate for this version.
+        UserError: says the smallest rate for this version, or that nothing is decided at all.
     """
     from components.scoring.multiple import fewest_discoveries
 
+    q = request.fdr
+    if q is not None and (request.codes or request.neighbours):
+        raise UserError("--fdr", "decides about scores, and none are asked for", "leave it out, or ask for scores")
     if q is not None and fewest_discoveries(1, model.n, q) > 1:
         what = f"{q:g} finds nothing with the {model.n} calibration scores of {model}, not even if all are anomalies"
         raise UserError("--fdr", what, f"ask for {1 / (model.n + 1):.2g} or more, or calibrate on more records")
@@ -192,23 +202,15 @@ def add_to_dvc(out: Path) -> None:
 
 def summary(answer: Answer) -> str:
     """What a person reads at the end."""
-    manifest = answer.manifest
-    records, fdr, skipped = manifest["records"], manifest["fdr"], manifest["skipped"]
+    manifest, kind = answer.manifest, answer.kind
     speed = f"{answer.scored / answer.seconds:,.0f} records/s" if answer.scored else "nothing new"
     lines = [
-        f"scored      {records:,} records in {len(manifest['parts'])} parts ({speed}), "
+        f"scored      {manifest['records']:,} records in {len(manifest['parts'])} parts ({speed}), "
         f"by {manifest['model']['name']}/{manifest['model']['version']}",
-        f"alarms      {manifest['alarms']:,} ({manifest['alarms'] / records:.2%})",
+        *(f"skipped     {each['name']}: {each['reason']}" for each in manifest["skipped"]),
+        *kind.summary(manifest, answer.out),
     ]
-    if fdr:
-        lines.append(
-            f"reported    {fdr['reported']:,} at a false discovery rate of {fdr['q']:g}; with "
-            f"{manifest['model']['calibration_n']:,} calibration scores anomalies are found from "
-            f"{fdr['smallest_share']:.2%} of a batch on ({fdr['fewest']:,} of {records:,})"
-        )
-    lines += [f"skipped     {each['name']}: {each['reason']}" for each in skipped]
-    lines += [f"strangest   {', '.join(manifest['strangest'][:5])}: {answer.out / 'strangest.html'}"]
-    return "\n".join([*lines, f"scores      {answer.out}"])
+    return "\n".join([*lines, f"{kind.name:<12}{answer.out}"])
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from components.data.columns import Column
 from components.data.scaling import Scale
 from components.data.splits import SPLITS, Manifest, Scaling
 from components.models import Blueprint, find
-from components.runtime.outputs import write_json
+from components.runtime.outputs import sha256, write_json
 from components.scoring.conformal import Calibration
 from components.scoring.score import score_records
 from components.training.weights import save_weights
@@ -122,13 +122,20 @@ def write_prepared(prepared: Path, rows: int = 150) -> Manifest:
         counts={split: {"unlabelled": rows} for split in SPLITS},
         value_range=[-3, 3],
         scaling=Scaling([0.0], [1.0]),
-        digests={"preprocess.onnx": "0" * 64},
+        digests={"preprocess.onnx": "0" * 64, "train.parquet": sha256(prepared / "train.parquet")},
         source={"name": "table", "version": "1"},
         dropped={},
         columns=COLUMNS,
     )
     write_json(prepared / "manifest.json", manifest.to_json())
+    write_json(prepared / "validation.json", {"missing": {column.name: 0.0 for column in COLUMNS}})
     return manifest
+
+
+def as_users_write(rows: pd.DataFrame) -> pd.DataFrame:
+    """Canonical rows with dates as people write them."""
+    days = pd.Timestamp("2020-01-01") + pd.to_timedelta(rows["since"], unit="D")
+    return rows.assign(since=days.dt.strftime("%Y-%m-%d"))
 
 
 def make_artifacts(artifacts: Path, model: str = "vanilla") -> Manifest:

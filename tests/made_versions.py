@@ -21,6 +21,7 @@ from publications import NAME, client, empty_store
 from components.data.columns import CONTRIBUTION
 from components.data.splits import SPLITS, Manifest, Scaling
 from components.publishing.chosen import Chosen
+from components.publishing.reference import REFERENCE, write_reference
 from components.publishing.version import SCORER, SCORER_DIGEST, write_model
 from components.runtime.outputs import sha256, write_json
 from components.scoring.conformal import Calibration
@@ -31,10 +32,11 @@ ALLOWED = 10
 MEAN = (np.add.outer(np.arange(8), np.arange(8)) / 14).astype(np.float32)[None]
 """What every record is taken for, in scaled units."""
 _GRAPH = """<ir_version: 10, opset_import: ["" : 20]>
-scorer (uint8[batch, 1, 8, 8] input) => (float[batch, 1, 8, 8] reconstruction, float[batch] score,
-    float[batch] p_value, bool[batch] is_anomaly, float[batch, 1, 8, 8] contributions) {
+scorer (uint8[batch, 1, 8, 8] input) => (float[batch, 1, 8, 8] reconstruction, float[batch, 8] code,
+    float[batch] score, float[batch] p_value, bool[batch] is_anomaly, float[batch, 1, 8, 8] contributions) {
   raw = Cast <to: int = 1> (input)
   scaled = Mul (raw, factor)
+  code = ReduceMean <keepdims: int = 0> (scaled, rows)
   nothing = Mul (scaled, zero)
   reconstruction = Add (nothing, mean)
   error = Sub (scaled, mean)
@@ -51,10 +53,12 @@ scorer (uint8[batch, 1, 8, 8] input) => (float[batch, 1, 8, 8] reconstruction, f
 }"""
 
 
-def image_manifest() -> Manifest:
+def image_manifest(digests: dict[str, str] | None = None) -> Manifest:
     """Of the image model."""
     counts, source = {split: {"unlabelled": 4} for split in SPLITS}, {"name": "made", "version": "1"}
-    return Manifest("image", list(SHAPE), "uint8", [], [], counts, [0, 255], Scaling([0.0], [255.0]), {}, source, {})
+    return Manifest(
+        "image", list(SHAPE), "uint8", [], [], counts, [0, 255], Scaling([0.0], [255.0]), digests or {}, source, {}
+    )
 
 
 def draw(count: int, seed: int, strange: int = 0) -> np.ndarray:
@@ -68,6 +72,11 @@ def draw(count: int, seed: int, strange: int = 0) -> np.ndarray:
 def scores_of(images: np.ndarray) -> np.ndarray:
     """Scores by NumPy (record,) float64."""
     return np.square(images / 255 - MEAN).mean((1, 2, 3))
+
+
+def codes_of(images: np.ndarray) -> np.ndarray:
+    """Codes by NumPy, the mean of each column of pixels (record, 8) float64."""
+    return (images / 255).mean((1, 2))
 
 
 def calibration() -> np.ndarray:
@@ -84,19 +93,22 @@ def _write_scorer(path: Path, graph: str, factor: float, mean: np.ndarray, score
     numbers = {"factor": factor, "zero": 0, "mean": mean, "size": mean.size, "calibration": scores, "one": 1,
                "levels": N + 1, "allowed": ALLOWED}  # fmt: skip
     tensors = {name: np.asarray(value, np.float32) for name, value in numbers.items()}
-    tensors |= {"axes": np.arange(1, mean.ndim + 1), "last": np.array([1])}
+    tensors |= {"axes": np.arange(1, mean.ndim + 1), "rows": np.array([1, 2]), "last": np.array([1])}
     model = onnx.parser.parse_model(graph)
-    model.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in tensors.items())
+    used = {name: array for name, array in tensors.items() if name in graph}
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in used.items())
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(model, path)
 
 
-def make_images(artifacts: Path) -> str:
-    """What publishing needs of the image model; returns its variant."""
+def make_images(artifacts: Path, records: int = 4) -> str:
+    """What publishing needs of the image model, with so many records in each split; returns its variant."""
     (artifacts / "prepare").mkdir(parents=True, exist_ok=True)
     for seed, split in enumerate(SPLITS):
-        np.save(artifacts / f"prepare/{split}.npy", draw(4, seed))
-    write_json(artifacts / "prepare/manifest.json", image_manifest().to_json())
+        np.save(artifacts / f"prepare/{split}.npy", draw(records, seed))
+    train = artifacts / "prepare/train.npy"
+    write_json(artifacts / "prepare/manifest.json", image_manifest({train.name: sha256(train)}).to_json())
+    write_json(artifacts / "prepare/validation.json", {"missing": {}})
     write_images_scorer(artifacts / "export/pictures/scorer.onnx")
     write_calibration(artifacts / "threshold/pictures", calibration())
     return "pictures"
@@ -148,7 +160,8 @@ def make_rows(artifacts: Path) -> str:
 def _judging_nodes() -> Iterator[onnx.NodeProto]:
     """From features to everything a caller decides by."""
     node = helper.make_node
-    yield node("Mul", ["features", "features"], ["squared"])
+    yield node("Identity", ["features"], ["code"])
+    yield node("Mul", ["code", "code"], ["squared"])
     yield node("Div", ["squared", "nine"], ["parts"])
     yield node("ReduceSum", ["parts", "one"], ["score"], keepdims=0)
     for column in COLUMNS:
@@ -189,6 +202,7 @@ def register(variant: str, name: str = NAME) -> str:
         store.create_experiment(name, artifact_location=place)
     run = store.create_run(store.get_experiment_by_name(name).experiment_id)
     write_model(Path("staged/model"), Chosen(variant))
+    write_reference(Path("staged/model") / REFERENCE, Chosen(variant))
     tags = {SCORER_DIGEST: sha256(Path("staged/model") / SCORER)}
     store.log_artifacts(run.info.run_id, "staged")
     shutil.rmtree("staged")

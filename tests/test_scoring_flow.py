@@ -27,7 +27,7 @@ import pytest
 from conftest import environment, must, run
 from hypothesis import given
 from hypothesis import strategies as st
-from made_tables import draw_rows
+from made_tables import as_users_write, draw_rows
 from made_versions import (
     ALLOWED,
     MEAN,
@@ -282,8 +282,7 @@ FRAME = draw_rows(90, 31)
 
 
 def as_users_have_it() -> pd.DataFrame:
-    frame = FRAME.copy()
-    frame["since"] = (pd.Timestamp("2020-01-01") + pd.to_timedelta(frame["since"], unit="D")).dt.strftime("%Y-%m-%d")
+    frame = as_users_write(FRAME)
     frame["note"] = [f'said "{row}",\n\nand left' for row in range(len(frame))]
     frame.insert(0, "key", [f"K{row}" for row in range(len(frame))])
     return frame[["note", "key", "city", "member", "since", "age"]]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from components.bulk.model import Model
+from components.coding.encoder import CODE, Encoder, open_session
 from components.data.columns import CONTRIBUTION
 from components.runtime.errors import UserError
 
@@ -20,7 +21,7 @@ _GRID = 1e-3
 class Scored:
     """What the graph says about some records.
 
-    Shapes: (record,), and (record, top) for the last two.
+    Shapes: (record,), (record, top) for top and parts, (record, unit) for codes.
     """
 
     scores: np.ndarray
@@ -33,28 +34,24 @@ class Scored:
     """Numbers of the values or columns that add most to the score, the largest first."""
     parts: np.ndarray
     """What they add, float32."""
+    codes: np.ndarray | None = None
+    """float32, where they were asked for."""
 
 
 class Graph:
-    """A session, with a fixed number of threads, because sums depend on it.
+    """A session, and the names of what it takes and gives.
+
+    Args:
+        model: the version.
+        threads: of onnxruntime.
+        with_codes: whether `score` gives codes too.
 
     Raises:
         UserError: onnxruntime cannot open the file, or its inputs are not those of the manifest.
     """
 
-    def __init__(self, model: Model, threads: int) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        options.use_deterministic_compute = True
-        try:
-            self._session = onnxruntime.InferenceSession(model.scorer, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # noqa: BLE001 - onnxruntime's errors have no class in common
-            first = str(error).partition("\n")[0]
-            raise UserError(
-                "--model", f"onnxruntime cannot open {model} ({first})", "score with another version"
-            ) from None
+    def __init__(self, model: Model, threads: int, with_codes: bool = False) -> None:
+        self._session = open_session(model.scorer, str(model), threads)
         self._model = model
         columns = [column.name for column in model.manifest.columns]
         if {node.name for node in self._session.get_inputs()} != set(columns or ["input"]):
@@ -62,12 +59,22 @@ class Graph:
         self._parts = [f"{CONTRIBUTION}{name}" for name in columns] or ["contributions"]
         self.names = columns or _value_names(model.manifest.item_shape)
         """What the numbers in `Scored.top` stand for."""
+        outputs = {node.name: node for node in self._session.get_outputs()}
+        # a graph for tables has no such output, and the part of it that leads to the code runs beside it
+        self._encoder = Encoder(model.scorer, str(model), threads, None) if with_codes and CODE not in outputs else None
+        self._own_codes = [CODE] if with_codes and CODE in outputs else []
+        self.units = self._encoder.units if self._encoder else outputs[CODE].shape[1] if self._own_codes else 0
+        """Numbers of a code; 0 where none are given."""
 
     def score(self, feed: Mapping[str, np.ndarray]) -> Scored:
         """Run some records, at least one."""
-        scores, p_values, alarms, *parts = self._session.run([*_DECISIONS, *self._parts], dict(feed))
-        whole = np.stack(parts, 1) if self._model.manifest.columns else parts[0].reshape(len(scores), -1)
-        return Scored(scores, self._ranks(p_values), alarms, *largest(whole, TOP))
+        asked = [*_DECISIONS, *self._parts, *self._own_codes]
+        found = dict(zip(asked, self._session.run(asked, dict(feed)), strict=True))
+        parts = [found[name] for name in self._parts]
+        whole = np.stack(parts, 1) if self._model.manifest.columns else parts[0].reshape(len(parts[0]), -1)
+        scores, p_values, alarms = (found[name] for name in _DECISIONS)
+        codes = self._encoder.encode(feed) if self._encoder else found.get(CODE)
+        return Scored(scores, self._ranks(p_values), alarms, *largest(whole, TOP), codes)
 
     def reconstruct(self, records: np.ndarray) -> np.ndarray:
         """Reconstructions of images or arrays in scaled units (record, *item)."""

@@ -4,6 +4,9 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
+NEIGHBOURS = 5
+"""Nearest training records, where no number is given."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -25,6 +28,12 @@ class Request:
     """Parts of the input that may be unreadable."""
     dvc: bool = False
     """Version the answer with DVC."""
+    with_codes: bool = False
+    """Scores, and the code of each record beside them."""
+    codes: bool = False
+    """Codes instead of scores."""
+    neighbours: int = 0
+    """That many of the nearest training records instead of scores."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +47,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--jobs", type=_whole, default=0, metavar="N", help="processes (CPUs / threads of params.yaml)")
     add("--skip-limit", type=_whole, default=0, metavar="N", help="unreadable parts that may be left out (0)")
     add("--dvc", action="store_true", help="version the answer: dvc add")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--with-codes", action="store_true", help="a column `code` beside the scores, for monitoring")
+    kind.add_argument("--codes", action="store_true", help="codes instead of scores, by the encoder alone")
+    others = {"type": _positive, "nargs": "?", "const": NEIGHBOURS, "default": 0, "metavar": "K"}
+    kind.add_argument("--neighbours", **others, help=f"the K ({NEIGHBOURS}) nearest training records instead of scores")
 
 
 def as_arguments(request: Request) -> list[str]:
@@ -64,4 +78,10 @@ def _share(text: str) -> float:
 def _whole(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"must be a whole number, got '{text}'")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if not _whole(text):
+        raise argparse.ArgumentTypeError(f"must be at least 1, got '{text}'")
     return int(text)

@@ -25,20 +25,16 @@ class Shown:
     """One record on the page."""
 
     id: str
-    score: str
-    p_value: str
+    says: str
+    """How strange it is."""
     pictures: list[tuple[str, str]]
     """What it shows, then a data: address."""
     parts: list[tuple[str, str]]
-    """Name and contribution of what adds most to the score."""
+    """Names and numbers of what makes it so."""
 
 
-def render(
-    strange: Sequence[Strange], model: Model, graph: Graph, id_column: str | None, records: int, work: Path
-) -> str:
-    """The page. Pieces that strange records lie in are read again, a batch at a time."""
-    feeds = _feeds(strange, model, id_column, work)
-    shown = [_show(each, feeds[each.placed.part.key, each.row], model, graph) for each in strange]
+def render(shown: Sequence[Shown], title: str, lead: str, model: str) -> str:
+    """The page."""
     here = Path(__file__).parent
     environment = Environment(
         loader=FileSystemLoader([here, here.parent / "reporting" / "templates"]),
@@ -47,13 +43,19 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("strangest.html.j2").render(shown=shown, model=model, records=records)
+    return environment.get_template("strangest.html.j2").render(shown=shown, title=title, lead=lead, model=model)
 
 
-def _feeds(
-    strange: Sequence[Strange], model: Model, by: str | None, work: Path
-) -> dict[tuple[str, int], dict[str, np.ndarray]]:
-    """The records themselves, by the key of their part and their row in it: column or `input`, then one value."""
+def show_scored(
+    strange: Sequence[Strange], model: Model, graph: Graph, id_column: str | None, work: Path
+) -> list[Shown]:
+    """Records with their `score` and `p_value`, their reconstructions, and what adds most to each score."""
+    records = feeds(strange, model, id_column, work)
+    return [_show(each, feed, model, graph) for each, feed in zip(strange, records, strict=True)]
+
+
+def feeds(strange: Sequence[Strange], model: Model, by: str | None, work: Path) -> list[dict[str, np.ndarray]]:
+    """The records themselves: column or `input`, then one value. Their pieces are read again, a batch at a time."""
     found = {}
     by_input = sorted(strange, key=lambda each: (each.placed.input.shown, each.placed.number, each.row))
     for source, of_input in groupby(by_input, key=lambda each: each.placed.input):
@@ -69,21 +71,24 @@ def _feeds(
                         start += len(batch.ids)
                         if start > max(wanted):
                             break
-    return found
+    return [found[each.placed.part.key, each.row] for each in strange]
 
 
 def _show(strange: Strange, feed: dict[str, np.ndarray], model: Model, graph: Graph) -> Shown:
     scored = graph.score(feed)
     parts = [(graph.names[at], f"{part:.3g}") for at, part in zip(scored.top[0], scored.parts[0], strict=True)]
-    pictures = _pictures(feed["input"], model, graph) if model.manifest.kind == "image" else []
-    return Shown(strange.id, f"{strange.score:.4g}", f"{strange.p_value:.4g}", pictures, parts)
+    score, p_value = strange.values
+    pictures = []
+    if model.manifest.kind == "image":
+        made = graph.reconstruct(feed["input"])[0]
+        pictures = [("record", picture(feed["input"][0], model)), ("reconstruction", _address(made))]
+    return Shown(strange.id, f"score {score:.4g}, p-value {p_value:.4g}", pictures, parts)
 
 
-def _pictures(records: np.ndarray, model: Model, graph: Graph) -> list[tuple[str, str]]:
-    """The record and what the model makes of it."""
+def picture(record: np.ndarray, model: Model) -> str:
+    """A raw image (channel, height, width) as a data: address."""
     low, high = model.manifest.value_range
-    scaled = (records[0].astype(np.float32) - low) / ((high - low) or 1)
-    return [("record", _address(scaled)), ("reconstruction", _address(graph.reconstruct(records)[0]))]
+    return _address((record.astype(np.float32) - low) / ((high - low) or 1))
 
 
 def _address(scaled: np.ndarray) -> str:

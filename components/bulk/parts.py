@@ -1,15 +1,13 @@
 """Parts of the answer: one Parquet file for each piece of the input, there as a whole or not at all.
 
 A part is written under a temporary name, brought to the disk and renamed, so whatever ends a run, a file that has its
-name is complete. Columns: `id`, `score`, `p_value`, `is_anomaly`, `fdr_decision` (null without --fdr),
-`top_contributions` (name and contribution of what adds most to the score), `model_version` (NAME/NUMBER), `digest` (of
-the record, as in a version's listing.npy) and `model_digest` (SHA-256 of its graph).
+name is complete. What its columns are is the affair of the kind of answer; all begin with `id`.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,31 +17,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.bulk.graph import Graph, Scored
+from components.bulk.kinds import Columns
 from components.bulk.model import Model
 from components.bulk.pieces import RECORDS, Batch, Piece, Reader
-from components.publishing.listing import digest_records, digest_rows
+from components.publishing.listing import digest_rows
 
 LAYOUT = 1
 """Number of the layout of parts; another one is another answer."""
-DECISION = "fdr_decision"
+WORD = pa.dictionary(pa.int32(), pa.string())
+"""Type of a column that repeats a few words."""
 _NOTE = b"hourglass"
-_WORD = pa.dictionary(pa.int32(), pa.string())
 _REPEATED = ["p_value", "model_version", "model_digest", "top_contributions.list.element.name"]
 """Columns with few values; a dictionary of the others would cost more than half of the time that writing takes."""
-SCHEMA = pa.schema(
-    [
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("score", pa.float32(), nullable=False),
-        pa.field("p_value", pa.float64(), nullable=False),
-        pa.field("is_anomaly", pa.bool_(), nullable=False),
-        pa.field(DECISION, pa.bool_()),
-        pa.field("top_contributions", pa.list_(pa.struct([("name", _WORD), ("contribution", pa.float32())]))),
-        pa.field("model_version", _WORD, nullable=False),
-        pa.field("digest", pa.uint64(), nullable=False),
-        pa.field("model_digest", _WORD, nullable=False),
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -58,7 +43,7 @@ class Part:
     """Name of each picture that was left out, then what is wrong with it."""
 
 
-def key_of(piece: Piece, digest: str, model: Model, id_column: str | None) -> str:
+def key_of(piece: Piece, digest: str, model: Model, id_column: str | None, others: Sequence[Any]) -> str:
     """What makes a part the same: records and their names, model and layout; not where the input lies.
 
     Args:
@@ -66,9 +51,11 @@ def key_of(piece: Piece, digest: str, model: Model, id_column: str | None) -> st
         digest: of its content, from its reader.
         model: what scores it.
         id_column: names the records of a table.
+        others: what else decides the columns.
     """
     names = [file.name for file in piece.files]
     decides = [LAYOUT, names, piece.start, piece.stop, piece.row, digest, str(model), model.digest, model.n, id_column]
+    decides += others
     return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
 
 
@@ -83,43 +70,38 @@ def read_part(path: Path, key: str) -> Part | None:
 
 
 def write_part(
-    path: Path, key: str, piece: Piece, reader: Reader, model: Model, graph: Graph, id_column: str | None
+    path: Path, key: str, piece: Piece, reader: Reader, model: Model, columns: Columns, id_column: str | None
 ) -> Part:
-    """Score a piece.
+    """Write what is to be said about a piece.
 
     Raises:
         UserError: a record is not what the model takes; nothing is left.
     """
     rejected: dict[str, str] = {}
-    words = _Words(model, graph)
-    with part_writer(path) as writer:
+    with part_writer(path, columns.schema) as writer:
         held: list[pa.RecordBatch] = []
         records = waiting = 0
         for batch in reader.batches(piece, model, id_column):
             rejected |= batch.rejected
             if not len(batch.ids):
                 continue
-            held.append(words.rows(batch, graph.score(batch.feed)))
+            held.append(columns.of(batch))
             records, waiting = records + len(batch.ids), waiting + len(batch.ids)
             if waiting >= RECORDS:
-                writer.write_table(pa.Table.from_batches(held, SCHEMA))
+                writer.write_table(pa.Table.from_batches(held, columns.schema))
                 held, waiting = [], 0
-        writer.write_table(pa.Table.from_batches(held, SCHEMA))
+        writer.write_table(pa.Table.from_batches(held, columns.schema))
         writer.add_key_value_metadata({_NOTE: json.dumps({"key": key, "rejected": rejected})})
+    columns.piece_done()
     return Part(path, key, records, rejected)
 
 
-def rewrite_part(part: Part, path: Path, last: int | None, n: int) -> Part:
-    """The same part with decisions about the batch: whether (n + 1) times the p-value is at most `last`."""
-    with pq.ParquetFile(part.path) as file, part_writer(path) as writer:
+def rewrite_part(part: Part, path: Path, change: Callable[[pa.Table], pa.Table]) -> Part:
+    """The same part with some of its values replaced."""
+    with pq.ParquetFile(part.path) as file, part_writer(path, file.schema_arrow.remove_metadata()) as writer:
         # group by group, so that what is written twice has the same bytes
         for table in map(file.read_row_group, range(file.num_row_groups)):
-            if last is None:
-                decided = pa.nulls(len(table), pa.bool_())
-            else:
-                decided = pa.array(ranks(table["p_value"].to_numpy(), n) <= last)
-            at = SCHEMA.get_field_index(DECISION)
-            writer.write_table(table.set_column(at, SCHEMA.field(at), decided))
+            writer.write_table(change(table))
         writer.add_key_value_metadata({_NOTE: json.dumps({"key": part.key, "rejected": part.rejected})})
     return Part(path, part.key, part.records, part.rejected)
 
@@ -131,18 +113,13 @@ def read_columns(part: Part, *names: str) -> Iterator[tuple[np.ndarray, ...]]:
             yield tuple(batch[name].to_numpy(zero_copy_only=False) for name in names)
 
 
-def ranks(p_values: np.ndarray, n: int) -> np.ndarray:
-    """(n + 1) times each p-value: whole numbers from 1 to n + 1."""
-    return np.rint(p_values * (n + 1)).astype(np.int64)
-
-
 @contextmanager
-def part_writer(path: Path) -> Iterator[pq.ParquetWriter]:
+def part_writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
     """A Parquet file that has its name when the block ends well, and is on the disk by then."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with temporary.open("wb") as stream:
-            with pq.ParquetWriter(stream, SCHEMA, compression="zstd", use_dictionary=_REPEATED) as writer:
+            with pq.ParquetWriter(stream, schema, compression="zstd", use_dictionary=_REPEATED) as writer:
                 yield writer
             stream.flush()
             os.fsync(stream.fileno())
@@ -161,37 +138,32 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-class _Words:
-    """The columns that repeat themselves, made once."""
+class Origin:
+    """The columns that every kind of answer has: `model_version` (NAME/NUMBER), `digest` (of the record, as in a
+    version's listing.npy) and `model_digest` (SHA-256 of its graph).
+    """
 
-    def __init__(self, model: Model, graph: Graph) -> None:
-        self._levels = model.n + 1
-        self._names = pa.array(graph.names, pa.string())
+    FIELDS = (
+        pa.field("model_version", WORD, nullable=False),
+        pa.field("digest", pa.uint64(), nullable=False),
+        pa.field("model_digest", WORD, nullable=False),
+    )
+
+    def __init__(self, model: Model) -> None:
         self._version, self._digest, self._columns = str(model), model.digest, model.manifest.columns
 
-    def rows(self, batch: Batch, scored: Scored) -> pa.RecordBatch:
-        """What is written about some records."""
-        count, wide = scored.top.shape
-        parts = pa.StructArray.from_arrays(
-            [pa.DictionaryArray.from_arrays(scored.top.ravel(), self._names), pa.array(scored.parts.ravel())],
-            fields=list(SCHEMA.field("top_contributions").type.value_type),
-        )
-        offsets = pa.array(np.arange(0, count * wide + 1, wide, dtype=np.int32))
-        columns: list[Any] = [
-            pa.array(batch.ids, pa.string()),
-            scored.scores,
-            scored.ranks / self._levels,
-            scored.alarms,
-            pa.nulls(count, pa.bool_()),
-            pa.ListArray.from_arrays(offsets, parts),
-            self._constant(self._version, count),
-            digest_rows(batch.feed, self._columns) if self._columns else digest_records(batch.feed["input"]),
-            self._constant(self._digest, count),
-        ]
-        return pa.RecordBatch.from_arrays(
-            [pa.array(c) if isinstance(c, np.ndarray) else c for c in columns], schema=SCHEMA
-        )
+    def of(self, batch: Batch) -> list[pa.Array]:
+        """Of some records, in the order of FIELDS."""
+        count = len(batch.ids)
+        digests = digest_rows(batch.feed, self._columns) if self._columns else batch.identities[:, 0]
+        return [_constant(self._version, count), pa.array(digests), _constant(self._digest, count)]
 
-    @staticmethod
-    def _constant(word: str, count: int) -> pa.DictionaryArray:
-        return pa.DictionaryArray.from_arrays(np.zeros(count, np.int32), pa.array([word]))
+
+def lists(values: pa.Array, count: int) -> pa.ListArray:
+    """Values (record * wide,) as a list for each of the records."""
+    wide = len(values) // count
+    return pa.ListArray.from_arrays(pa.array(np.arange(0, len(values) + 1, wide, dtype=np.int32)), values)
+
+
+def _constant(word: str, count: int) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(np.zeros(count, np.int32), pa.array([word]))

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from components.bulk.model import Model
 from components.data.batches import batch_of
+from components.publishing.listing import identify_records
 
 RECORDS = 1 << 15
 """Records of a piece at most; a row group of Parquet is never divided."""
@@ -58,6 +60,11 @@ class Batch:
     feed: Mapping[str, np.ndarray]
     rejected: Mapping[str, str] = field(default_factory=dict)
     """Name of each picture that is left out, then what is wrong with it."""
+
+    @cached_property
+    def identities(self) -> np.ndarray:
+        """Of the records of an array (record, 2) uint64; see `identify_records`."""
+        return identify_records(self.feed["input"])
 
 
 class Reader(Protocol):

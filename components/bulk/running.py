@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from components.bulk.graph import Graph
 from components.bulk.inputs import READERS, Input, named
+from components.bulk.kinds import Columns, Kind
 from components.bulk.model import Model
 from components.bulk.parts import Part, key_of, read_part, write_part
 from components.bulk.pieces import Piece
@@ -37,6 +37,7 @@ class Skipped:
 class Job:
     """What all pieces have in common."""
 
+    kind: Kind
     model: Model
     threads: int
     id_column: str | None
@@ -158,14 +159,14 @@ class Worker:
         reader, job = READERS[reader_name], self._job
         try:
             with named(piece.files):
-                key = key_of(piece, reader.digest(piece), job.model, job.id_column)
+                key = key_of(piece, reader.digest(piece), job.model, job.id_column, job.kind.decides)
                 earlier, digest = job.known.get(key, (None, ""))
                 if earlier and earlier.is_file() and sha256(earlier) == digest and (part := read_part(earlier, key)):
                     return part, False
                 path = job.folder / f"{key}.parquet"
                 if part := read_part(path, key):
                     return part, False
-                return write_part(path, key, piece, reader, job.model, self._graph, job.id_column), True
+                return write_part(path, key, piece, reader, job.model, self._columns, job.id_column), True
         except UserError as error:
             if error.where.startswith("--"):
                 raise
@@ -173,8 +174,8 @@ class Worker:
             return Skipped(name, error.what, error.fix)
 
     @cached_property
-    def _graph(self) -> Graph:
-        return Graph(self._job.model, self._job.threads)
+    def _columns(self) -> Columns:
+        return self._job.kind.open(self._job.model, self._job.threads)
 
 
 @contextmanager

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from components.runtime.outputs import WORK
 
-SCORES = Path("scores")
+ANSWERS = tuple(map(Path, ("scores", "codes", "neighbours")))
+"""A folder for each kind of answer."""
 _SUFFIX = ".scoring"
 
 
@@ -24,6 +25,6 @@ def answer_of(workplace: Path) -> Path:
     return workplace.with_name(workplace.name.removesuffix(_SUFFIX).removeprefix("."))
 
 
-def workplaces(scores: Path) -> list[Path]:
-    """Those beside the answers in `scores`."""
-    return sorted(path for path in scores.glob(f".*{_SUFFIX}") if path.is_dir())
+def workplaces() -> list[Path]:
+    """Those beside the answers that lie where they do by default."""
+    return [path for folder in ANSWERS for path in sorted(folder.glob(f".*{_SUFFIX}")) if path.is_dir()]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from components.bulk.workplace import SCORES, answer_of, lock_of, workplaces
+from components.bulk.workplace import ANSWERS, answer_of, lock_of, workplaces
 from components.checkout import tree
 from components.checkout.lock import if_free
 from components.drifting import MONITORING
@@ -26,7 +26,7 @@ def checkpoint_batch(days: int) -> Batch:
 
 def score_batch(days: int) -> Batch:
     """Answers that are not versioned by DVC."""
-    answers = (path.parent for path in sorted(SCORES.glob("[!.]*/manifest.json")))
+    answers = (path.parent for folder in ANSWERS for path in sorted(folder.glob("[!.]*/manifest.json")))
     old = [path for path in answers if _age(path) >= days and not path.with_name(f"{path.name}.dvc").exists()]
     items = [_item("scores", folder, "by policy") for folder in old]
     return Batch(items, lambda: _remove_free(old, lock_of, shutil.rmtree))
@@ -47,7 +47,7 @@ def page_batch(versions: Iterable[Version], days: int) -> Batch:
 
 def leftover_batch(days: int) -> Batch:
     """Half-made answers, work trees and temporary folders that no process works in."""
-    halves = [path for path in workplaces(SCORES) if _is_left(path, lock_of(answer_of(path)), days)]
+    halves = [path for path in workplaces() if _is_left(path, lock_of(answer_of(path)), days)]
     trees = [path for path in _folders(tree.TREES) if _is_left(path, tree.lock_of(path), days)]
     temporary = [path for path in sorted((WORK / "tmp").glob("*")) if _age(path) >= days]
     items = [_item("leftovers", path, "of a process that was ended") for path in (*halves, *trees, *temporary)]

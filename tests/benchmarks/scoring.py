@@ -34,7 +34,7 @@ MANIFEST = Manifest(
 )  # fmt: skip
 
 
-def write_scorer(path: Path) -> None:
+def write_scorer(path: Path, model: str = "vanilla") -> None:
     """An exported scorer; in the parent alone, because it takes torch."""
     import torch
 
@@ -46,7 +46,7 @@ def write_scorer(path: Path) -> None:
     from components.scoring.detector import Detector
 
     torch.manual_seed(0)
-    network = Blueprint("vanilla", {"latent_dim": 16}, None, None, MANIFEST.item, "bce").build()
+    network = Blueprint(model, {"latent_dim": 16}, None, None, MANIFEST.item, "bce").build()
     score = SCORE.build(SCORE.params(), MANIFEST.item, {})
     detector = Detector(network, {"reconstruction": score}, "log_sum", {}).eval()
     calibration = torch.linspace(0.05, 0.15, N)
