@@ -1,7 +1,8 @@
 """Act `score`: judge a file, a folder or an S3 prefix of any size by a registered version, in bounded memory.
 
 In:   records as they came, and a version in the registry (MLFLOW_TRACKING_URI, or mlflow.db in the checkout)
-Out:  scores/SOURCE-NAME-NUMBER/ — part-NNNNN.parquet, manifest.json, strangest.html; a run in MLflow
+Out:  scores/SOURCE-NAME-NUMBER/ — part-NNNNN.parquet, manifest.json, strangest.html; a run in MLflow; the same by
+      versions in shadow of the champion, where there are any, below scores/.shadow/
 Run:  python -m components.score SOURCE [--model NAME@ALIAS] [--fdr Q] [--out FOLDER] [--jobs N] [--skip-limit N] …
 
 No stage: what comes in after training has no place in the graph. Interrupted, the next run continues; repeated, it
@@ -21,7 +22,8 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,13 +52,14 @@ class Answer:
     """That scoring took."""
 
 
-def score(request: Request, threads: int, default: str) -> Answer:
-    """Score a batch, tell MLflow, and version the answer if asked.
+def score(request: Request, threads: int, default: str, now: datetime | None = None) -> Answer:
+    """Score a batch, tell MLflow, have versions in shadow score it too, and version the answer if asked.
 
     Args:
         request: what is wanted.
         threads: of one process's graph; sums depend on it.
         default: the version where the request names none.
+        now: decides who is in shadow; the clock's time where it is None.
 
     Raises:
         UserError: the version or the input cannot be had, or more of the input than allowed is unreadable.
@@ -65,13 +68,23 @@ def score(request: Request, threads: int, default: str) -> Answer:
     from components.bulk.model import fetch_model
     from components.publishing.scored import publish_scored
     from components.publishing.store import open_store
+    from components.shadowing.answers import place
+    from components.shadowing.roles import in_shadow
 
     (WORK / "tmp").mkdir(parents=True, exist_ok=True)
-    name = load_section("register").name
-    with tempfile.TemporaryDirectory(prefix="model-", dir=WORK / "tmp") as folder, open_store(name) as store:
+    params = load_section("register")
+    with tempfile.TemporaryDirectory(prefix="model-", dir=WORK / "tmp") as folder, open_store(params.name) as store:
         model = fetch_model(store, request.model or default, Path(folder))
         answer = score_with(model, request, threads)
         publish_scored(store, answer.manifest, [answer.out / MANIFEST, answer.out / PAGE], model.commit)
+        if model.name == store.name:
+            for role in in_shadow(store, model.version, params, now or datetime.now(UTC)):
+                reference, out = f"{model.name}/{role.version}", place(answer.out, role.version)
+                try:
+                    shadow = fetch_model(store, reference, Path(folder))
+                    score_with(shadow, replace(request, out=out, fdr=None), threads)
+                except UserError as error:  # nobody waits for its answer
+                    print(f"in shadow: {reference} did not score this batch: {error}", file=sys.stderr, flush=True)
     if request.dvc:
         add_to_dvc(answer.out)
     return answer

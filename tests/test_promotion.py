@@ -30,7 +30,7 @@ def test_a_better_version_takes_over_and_a_worse_one_does_not(here: Path) -> Non
     assert "stays: squared error +" in summary(worse) and "misses the margin of 0" in summary(worse)
     win(20)
     better = publish(Params())
-    assert aliases() == {"challenger": "3", "champion": "3"}
+    assert aliases() == {"challenger": "3", "champion": "3", "previous": "1"}
     assert "take back   python -m components.register rollback" in summary(better)
     decision = json.loads(client().get_model_version(NAME, "3").tags["hourglass.promotion"])
     assert decision["match"]["low"] > 0 and decision["champion_before"] == "1"
