@@ -12,7 +12,7 @@ rest; a move asked for again, by the same key, is found and not made twice. Alia
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -111,15 +111,16 @@ def catch_up(store: Store, now: datetime) -> tuple[Aliases, Entry | None]:
     if last and last.state == "begun":
         if read_aliases(store).champion in (last.move.before.champion, last.move.after.champion):
             _carry_out(store, last)
-            finished = last
+            finished = last = replace(last, state="done")
         else:  # what somebody did since stands
             store.client.set_terminated(last.run_id, "KILLED")
-    aliases = read_aliases(store)
-    known = last.move.after.champion if last else None
+            last = replace(last, state="abandoned")
+    aliases, known = read_aliases(store), None
+    if last:
+        known = (last.move.after if last.state == "done" else last.move.before).champion
     if aliases.champion != known:
         told = f"the alias was moved from version {known} by something else" if last else "it led before this history"
-        version = aliases.champion or str(known)
-        found = Move("found", version, Aliases(known), aliases, told)
+        found = Move("found", aliases.champion or str(known), Aliases(known), aliases, told)
         make(store, found, f"found after {last.number if last else 0}", now)
     return aliases, finished
 

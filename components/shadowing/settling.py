@@ -60,8 +60,10 @@ def settle(store: Store, rules: Rules) -> Settled:
     """Finish what was interrupted, then decide about the champion's probation and the challenger in shadow.
 
     Raises:
-        UserError: an answer cannot be read, or the store is away.
+        UserError: there is no such folder, an answer cannot be read, or the store is away.
     """
+    if not rules.scored.is_dir():
+        raise UserError(str(rules.scored), "is not there", "name the folder that scoring writes to")
     aliases, finished = catch_up(store, rules.now)
     lines = [f"finished what was interrupted: {_told(finished)}"] if finished else []
     if aliases.champion:
