@@ -26,7 +26,7 @@ from components.params import drift, register
 from components.publishing import promotion
 from components.publishing.by_hand import choose, roll_back
 from components.publishing.match import Match
-from components.publishing.moves import ROLLED_BACK, Entry, history
+from components.publishing.moves import ROLLED_BACK, Entry, history, read_aliases
 from components.publishing.promotion import Rules
 from components.publishing.store import Store
 from components.runtime.errors import UserError
@@ -107,7 +107,7 @@ class _Page(list):
 
 
 VERDICTS = st.sampled_from(["ok", "problem"])
-DEATHS = st.one_of(st.just(0), st.integers(1, 12))
+DEATHS = st.one_of(st.just(0), st.just(0), st.integers(1, 12))
 RULES = register.Params(shadow_records=50, probation_hours=48)
 
 
@@ -133,14 +133,21 @@ class Promotions(RuleBasedStateMachine):
     def wait(self, hours: int) -> None:
         self.now += timedelta(hours=hours)
 
-    @rule(wins=st.booleans(), shadow=st.booleans(), deaths=DEATHS, after=st.booleans(), old=st.integers(0, 3))
-    def publish(self, wins: bool, shadow: bool, deaths: int, after: bool, old: int) -> None:
+    @rule(
+        wins=st.booleans(),
+        shadow=st.booleans(),
+        margin=st.sampled_from([0, 0.01]),  # another margin asks another question about an old version
+        deaths=DEATHS,
+        after=st.booleans(),
+        old=st.sampled_from([0, 0, 0, 1, 2]),
+    )
+    def publish(self, wins: bool, shadow: bool, margin: float, deaths: int, after: bool, old: int) -> None:
         """A new version, or an old one once more."""
         number = str(max(1, len(self.registry.versions) + 1 - old))
         version = self.registry.versions.setdefault(number, SimpleNamespace(version=number, tags={}))
         found = Match("auroc", 99, 0, 0.1, *((0.05, 0.15) if wins else (-0.05, 0.15)))
         results = SimpleNamespace(leaderboard={"eligible": True, "reasons": []})
-        rules = Rules("auroc", 0, 9, True, "50 records" if shadow else None)
+        rules = Rules("auroc", margin, 9, True, "50 records" if shadow else None)
         snapshot = SimpleNamespace(version=number, tags=dict(version.tags))
         with mock.patch.object(promotion, "_play", lambda *_: found):
             self.act(deaths, after, lambda: promotion.settle(self.store, results, snapshot, rules, self.now))
@@ -163,16 +170,19 @@ class Promotions(RuleBasedStateMachine):
         self.act(deaths, after, lambda: roll_back(self.store, "by hand", self.now))
 
     @precondition(lambda self: self.registry.versions)
-    @rule(which=st.integers(1, 9), deaths=DEATHS, after=st.booleans())
+    @rule(which=st.integers(0, 5), deaths=DEATHS, after=st.booleans())
     def choose(self, which: int, deaths: int, after: bool) -> None:
-        self.act(deaths, after, lambda: choose(self.store, f"{NAME}/{which}", "why not", self.now))
+        number = self.one_of(which)
+        self.act(deaths, after, lambda: choose(self.store, f"{NAME}/{number}", "why not", self.now))
 
     @precondition(lambda self: self.registry.versions)
-    @rule(which=st.integers(1, 9))
+    @rule(which=st.integers(0, 5))
     def move_in_the_ui(self, which: int) -> None:
-        if str(which) in self.registry.versions:
-            self.registry.aliases["champion"] = str(which)
-            self.is_settled = False
+        self.registry.aliases["champion"] = self.one_of(which)
+        self.is_settled = False
+
+    def one_of(self, which: int) -> str:
+        return str(1 + which % len(self.registry.versions))
 
     def history(self) -> list[Entry]:
         return history(self.store)
@@ -192,7 +202,7 @@ class Promotions(RuleBasedStateMachine):
         assert all(entry.state != "begun" for entry in entries[:-1])
         if self.is_settled and entries:
             assert entries[-1].state != "begun"
-            assert carried_out[-1].move.after.champion == self.registry.aliases.get("champion")
+            assert carried_out[-1].move.after == read_aliases(self.store)
 
     @invariant()
     def no_event_is_told_twice(self) -> None:
@@ -220,6 +230,6 @@ def somewhere() -> Any:
 
 
 Promotions.TestCase.settings = settings(
-    max_examples=150, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=150, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )
 test_promotions = pytest.mark.usefixtures("somewhere")(Promotions.TestCase)
