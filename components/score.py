@@ -1,7 +1,8 @@
 """Act `score`: judge a file, a folder or an S3 prefix of any size by a registered version, in bounded memory.
 
 In:   records as they came, and a version in the registry (MLFLOW_TRACKING_URI, or mlflow.db in the checkout)
-Out:  scores/SOURCE-NAME-NUMBER/ — part-NNNNN.parquet, manifest.json, strangest.html; a run in MLflow
+Out:  scores/SOURCE-NAME-NUMBER/ — part-NNNNN.parquet, manifest.json, strangest.html; a run in MLflow; the same by
+      versions in shadow of the champion, where there are any, below scores/.shadow/
       with --codes codes/…/ of codes alone, with --neighbours neighbours/…/ of the nearest training records; no run
 Run:  python -m components.score SOURCE [--model NAME@ALIAS] [--fdr Q] [--out FOLDER] [--jobs N] [--skip-limit N] …
 
@@ -20,7 +21,8 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from components.bulk.kinds import Kind
     from components.bulk.model import Model
     from components.bulk.running import Outcome
+    from components.publishing.store import Store
 
 
 @dataclass(frozen=True)
@@ -51,13 +54,14 @@ class Answer:
     """That scoring took."""
 
 
-def score(request: Request, threads: int, default: str) -> Answer:
-    """Score a batch, tell MLflow, and version the answer if asked.
+def score(request: Request, threads: int, default: str, now: datetime | None = None) -> Answer:
+    """Score a batch, tell MLflow, have versions in shadow score it too, and version the answer if asked.
 
     Args:
         request: what is wanted.
         threads: of one process's graph; sums depend on it.
         default: the version where the request names none.
+        now: decides who is in shadow; the clock's time where it is None.
 
     Raises:
         UserError: the version or the input cannot be had, or more of the input than allowed is unreadable.
@@ -66,17 +70,35 @@ def score(request: Request, threads: int, default: str) -> Answer:
     from components.bulk.model import fetch_model
     from components.publishing.scored import publish_scored
     from components.publishing.store import open_store
+    from components.shadowing.roles import in_shadow
 
     (WORK / "tmp").mkdir(parents=True, exist_ok=True)
-    name = load_section("register").name
-    with tempfile.TemporaryDirectory(prefix="model-", dir=WORK / "tmp") as folder, open_store(name) as store:
+    params = load_section("register")
+    with tempfile.TemporaryDirectory(prefix="model-", dir=WORK / "tmp") as folder, open_store(params.name) as store:
         model = fetch_model(store, request.model or default, Path(folder))
         answer = score_with(model, request, threads)
         if answer.kind.name == "scores":
             publish_scored(store, answer.manifest, [answer.out / MANIFEST, answer.out / PAGE], model.commit)
+            if model.name == store.name:
+                for role in in_shadow(store, model.version, params, now or datetime.now(UTC)):
+                    _score_in_shadow(store, role.version, replace(request, out=answer.out, fdr=None), threads)
     if request.dvc:
         add_to_dvc(answer.out)
     return answer
+
+
+def _score_in_shadow(store: "Store", version: str, request: Request, threads: int) -> None:
+    """Have another version score the same batch; nobody waits for its answer, so a mistake is told and stops nothing."""
+    from components.bulk.model import fetch_model
+    from components.shadowing.answers import place
+
+    reference = f"{store.name}/{version}"
+    with tempfile.TemporaryDirectory(prefix="shadow-", dir=WORK / "tmp") as folder:
+        try:
+            model = fetch_model(store, reference, Path(folder))
+            score_with(model, replace(request, out=place(request.out, version)), threads)
+        except UserError as error:
+            print(f"in shadow: {reference} did not score this batch: {error}", file=sys.stderr, flush=True)
 
 
 def score_with(model: "Model", request: Request, threads: int) -> Answer:

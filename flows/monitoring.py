@@ -1,7 +1,8 @@
 """Look at newly scored records, and have the model trained anew when they are no longer what it was calibrated on.
 
 In:  a folder of scored parts; .monitoring/. Out: .monitoring/ (components.drift says what), a run in MLflow, artifacts
-     in Prefect's UI; on an alarm a run of the deployment that retrains.
+     in Prefect's UI; the alias `champion`, where versions in shadow decided (components.register --settle says how);
+     on an alarm of a champion that stays, a run of the deployment that retrains.
     python -m flows.monitoring SCORED [--rows FOLDER] [--version N] [--deployment FLOW/NAME] [--timeout SECONDS]
 Exit code 0: the records were looked at, with an alarm or without. 2: something the user can mend, told in a line
 `error: …`. 1: a fault of ours or of the machine. Parts that were not looked at are the next run's.
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
     from prefect import Flow
     from prefect.client.schemas.objects import State
 
-DRIFT = "components.drift"
+DRIFT, REGISTER = "components.drift", "components.register"
 LATEST = Path(".monitoring/latest.json")
+SETTLED = Path(".monitoring/settled.json")
 ANSWERS = Path(".monitoring/retrainings.json")
 ALARM = "Alarm"
 """Name of the state of a flow that found one, for automations to listen to."""
@@ -42,7 +44,7 @@ def monitor(
     deployment: str | None = None,
     timeout: Seconds | None = None,
 ) -> "State":
-    """Look at what was scored since the last look; on a new alarm, retrain with refreshed data.
+    """Look at what was scored since the last look, move what versions in shadow decided, and retrain on a new alarm.
 
     Args:
         scored: folder of scored parts.
@@ -57,9 +59,17 @@ def monitor(
         with Children() as children:
             looking = tasks.submit(DRIFT, lambda log: run_module(children, DRIFT, log, timeout, arguments), retries=1)
             if not (state := tasks.final_state(looking)).is_completed():
-                return tasks.failed_flow({DRIFT: state}, not_run=[])
-        look = json.loads(LATEST.read_text())
-        show_look(look)
+                return tasks.failed_flow({DRIFT: state}, not_run=[REGISTER])
+            look = json.loads(LATEST.read_text())
+            show_look(look)
+            settle = ["--settle", scored]
+            settling = tasks.submit(REGISTER, lambda log: run_module(children, REGISTER, log, timeout, settle), 1)
+            if not (state := tasks.final_state(settling)).is_completed():
+                return tasks.failed_flow({REGISTER: state}, not_run=[])
+        champion = json.loads(SETTLED.read_text())["champion"]
+        if version is None and champion != look["version"]:
+            told = f"version {champion} is champion now, instead of version {look['version']} that was looked at"
+            return tasks.done(told, ALARM if look["alarms"] else None)
         return _respond(look, deployment)
     except UserError as error:
         return tasks.refused(error)

@@ -3,6 +3,8 @@
 import functools
 import json
 import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import mlflow
@@ -14,6 +16,7 @@ from ruamel.yaml import YAML
 
 from components.params import read_params
 from components.publishing.dvc_lock import dvc_md5, look_up
+from components.publishing.store import Store
 
 NAME = "hourglass"
 WINNER = "vanilla"
@@ -134,6 +137,34 @@ def everything() -> dict[str, object]:
         inputs = [used.dataset.digest for used in entry.inputs.dataset_inputs]
         state[name] = (entry.info.status, entry.data.params, entry.data.metrics, history, inputs)
         state[f"{name} has"] = (set(entry.data.tags), artifacts(entry))
+    state["moves"] = [asdict(entry.move) for entry in history(Store(client(), NAME))]
     for version in client().search_model_versions(f"name = '{NAME}'"):
         state[f"version {version.version}"] = (version.status, set(version.tags), version.description)
     return state
+
+
+class Killed(BaseException):
+    """Stands for kill -9: no handler of ours catches it."""
+
+
+def killing(calls: int, patch: pytest.MonkeyPatch) -> None:
+    """Let MLflow's client die in its n-th writing call, half of the time after the call was carried out."""
+    left = iter(range(calls, 0, -1))
+
+    def wrap(name: str) -> None:
+        real: Callable = getattr(MlflowClient, name)
+
+        def dying(*args: object, **kwargs: object) -> object:
+            last = next(left, 0) == 1
+            if last and calls % 2:
+                raise Killed
+            result = real(*args, **kwargs)
+            if last:
+                raise Killed
+            return result
+
+        patch.setattr(MlflowClient, name, dying)
+
+    for name in dir(MlflowClient):
+        if name.startswith(("create_", "log_", "set_", "delete_")):
+            wrap(name)

@@ -24,7 +24,7 @@ from components.export import export
 from components.params.export import Params
 from components.publishing.chosen import Chosen
 from components.publishing.listing import digest_records, digest_split, list_records, was_fitted
-from components.publishing.match import Incomparable, Match, auroc_difference, play
+from components.publishing.match import Incomparable, Match, play
 from components.publishing.version import write_model
 
 pytestmark = [pytest.mark.filterwarnings(warning) for warning in MLFLOWS_OWN]
@@ -117,17 +117,6 @@ def test_by_auroc_the_scores_are_compared(champion: Path) -> None:
     )
     assert found.difference == pytest.approx(roc_auc_score(anomalous, after) - roc_auc_score(anomalous, before))
     assert found.low < found.difference < found.high and "AUROC" in str(found)
-
-
-def test_auroc_difference_is_exact_with_ties_and_paired() -> None:
-    generator = np.random.default_rng(3)
-    anomalous = np.arange(300) % 3 == 0
-    champion, challenger = (np.round(generator.normal(anomalous * shift), 1) for shift in (0.5, 2.0))
-    found = auroc_difference(champion, challenger, anomalous, 200, 0)
-    assert found.value == pytest.approx(roc_auc_score(anomalous, challenger) - roc_auc_score(anomalous, champion))
-    assert 0 < found.low < found.value < found.high
-    same = auroc_difference(champion, champion, anomalous, 50, 0)
-    assert (same.value, same.low, same.high) == (0, 0, 0)
 
 
 def test_records_are_recognised_in_any_split_and_order(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,6 +110,13 @@ pathlib.Path(".monitoring/latest.json").write_text(json.dumps(look))
 print("looked at", *sys.argv[1:], flush=True)
 """
 """What `components.drift` does, without MLflow and numpy."""
+SETTLE = """
+import json, pathlib, sys
+champion = pathlib.Path("champion").read_text()
+pathlib.Path(".monitoring/settled.json").write_text(json.dumps({"champion": champion}))
+print("settled", *sys.argv[1:], flush=True)
+"""
+"""What `components.register --settle` does, without MLflow."""
 
 
 @pytest.fixture
@@ -117,7 +124,9 @@ def toy(tmp_path: Path) -> ToyProject:
     made = ToyProject(tmp_path / "checkout")
     (made.path / "components/drifting").symlink_to(ROOT / "components/drifting")
     made.write("components/drift.py", DRIFT)
+    made.write("components/register.py", SETTLE)
     made.write("alarms", "ks")
+    made.write("champion", "1")
     return made
 
 
@@ -140,6 +149,13 @@ def test_on_a_real_server_an_alarm_schedules_the_deployment_once(toy: ToyProject
         assert states == {"UserError", "Alarm"}
         shown = {artifact["key"] for artifact in ask(url, "artifacts/filter")}
         assert {"monitoring", "monitoring-report"} <= shown
+
+        toy.write("alarms", "ks psi")
+        toy.write("champion", "0")  # the look's version was rolled back: the remedy is done, and no training begins
+        replaced = toy.run(*monitoring, environment=under)
+        assert replaced.stdout.startswith("version 0 is champion now, instead of version 1 that was looked at")
+        assert "settled --settle scored" in replaced.stdout + replaced.stderr
+        assert sum(bool(run["deployment_id"]) for run in ask(url, "flow_runs/filter")) == 1
 
         wrong = toy.run("flows.monitoring", "nowhere", environment=under)
         assert wrong.returncode == 2

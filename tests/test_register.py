@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,17 +22,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import edit_params, run
-from mlflow.tracking import MlflowClient
 from publications import (
     MLFLOWS_OWN,
     NAME,
     SCORER,
     WINNER,
+    Killed,
     aliases,
     artifacts,
     client,
     enter,
     everything,
+    killing,
     relock,
     runs,
     write_scorer,
@@ -177,40 +178,13 @@ def test_a_registered_version_can_be_monitored(published: Published) -> None:
     }  # fmt: skip
 
 
-class _Killed(BaseException):
-    """Stands for kill -9: no handler of ours catches it."""
-
-
-def _killing(calls: int, patch: pytest.MonkeyPatch) -> None:
-    """Let MLflow's client die in its n-th writing call, half of the time after the call was carried out."""
-    left = iter(range(calls, 0, -1))
-
-    def wrap(name: str) -> None:
-        real: Callable = getattr(MlflowClient, name)
-
-        def dying(*args: object, **kwargs: object) -> object:
-            last = next(left, 0) == 1
-            if last and calls % 2:
-                raise _Killed
-            result = real(*args, **kwargs)
-            if last:
-                raise _Killed
-            return result
-
-        patch.setattr(MlflowClient, name, dying)
-
-    for name in dir(MlflowClient):
-        if name.startswith(("create_", "log_", "set_")):
-            wrap(name)
-
-
 def test_an_interrupted_publication_continues_without_duplicates(
     published: Published, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deaths = 0
     while deaths < 60 and not key.is_published():  # each life gets one call further than the one before
-        with monkeypatch.context() as patch, contextlib.suppress(_Killed):
-            _killing(deaths + 1, patch)
+        with monkeypatch.context() as patch, contextlib.suppress(Killed):
+            killing(deaths + 1, patch)
             publish(Params())
         deaths += not key.is_published()
     assert 10 < deaths < 60

@@ -8,6 +8,7 @@ import numpy as np
 
 from components.data.columns import Column
 from components.data.splits import load_manifest
+from components.publishing.listing import LISTING
 from components.publishing.reference import REFERENCE
 from components.publishing.store import Store
 from components.publishing.version import PROVENANCE
@@ -27,6 +28,8 @@ class Reference:
     """Of a table; empty otherwise."""
     missing: dict[str, float]
     """Column, then its share of empty cells in the data behind the version."""
+    listing: np.ndarray | None = None
+    """Of the records it has seen, as `components.publishing.listing` wrote it; None of a version without one."""
 
 
 def load_reference(store: Store, version: str) -> Reference:
@@ -49,10 +52,11 @@ def load_reference(store: Store, version: str) -> Reference:
             except (OSError, mlflow.MlflowException) as error:
                 what = f"version {version} of '{store.name}' has no readable folder {part} ({error})"
                 raise UserError("drift", what, "restore it, or train and register a version anew") from None
-        codes = folder / REFERENCE / "codes.npy"
+        codes, listing = folder / REFERENCE / "codes.npy", folder / PROVENANCE / LISTING
         return Reference(
             Calibration.load(folder / REFERENCE),
             np.load(codes, allow_pickle=False) if codes.exists() else None,
             load_manifest(folder / PROVENANCE).columns,
             read_json(folder / REFERENCE / "missing.json", "register"),
+            np.load(listing, allow_pickle=False) if listing.exists() else None,
         )

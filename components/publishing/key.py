@@ -87,6 +87,11 @@ def note_published(key: str, outcome: dict[str, Any]) -> None:
         write_json(temporary, {"tracking_uri": without_logins(tracking_uri()), "key": key, **outcome})
 
 
+def forget_published() -> None:
+    """Have the next run publish again: what it asked for may be answered otherwise by now."""
+    PUBLISHED.unlink(missing_ok=True)
+
+
 def _git(*arguments: str) -> str:
     try:
         # no optional locks: asking must not disturb a commit that is being made

@@ -1,10 +1,11 @@
-"""The champion match: both models on the same test records, which the champion was not fitted to.
+"""The champion match: both models on the same test records, to which neither was fitted, compared record by record.
 
 The metric is the one that chose the challenger, `difference` is positive when the challenger is better:
 
 - mse_ratio_to_pca: 1 - challenger's squared error / champion's squared error over normal records, both in the
-  challenger's units (PCA's error would be the same for both and cancels). 0.1 is a tenth less error.
-- auroc: challenger's AUROC - champion's AUROC.
+  challenger's units (PCA's error would be the same for both and cancels), with a paired bootstrap: each resample draws
+  the same records for both. 0.1 is a tenth less error.
+- auroc: challenger's AUROC - champion's AUROC, with DeLong's covariance of the two in closed form.
 
 Squared errors of tables compare only where both versions make the same features of a row, which new training records
 may end; by AUROC any two versions with the same columns compare.
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from components.comparing.pairs import area_differences
 from components.data.batches import batch_of
 from components.data.columns import PREPROCESS
 from components.data.rows import days_to, read_rows
@@ -24,7 +26,8 @@ from components.data.splits import Manifest, load_anomalous, load_manifest, load
 from components.publishing.listing import LISTING, digest_split, was_fitted
 from components.publishing.version import PROVENANCE, SCORER
 from components.runtime.errors import UserError
-from components.scoring.metrics import Estimate, mean_ratio, ranking_from_counts
+from components.scoring.areas import Scored
+from components.scoring.metrics import Estimate, mean_ratio
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -55,7 +58,13 @@ class Match:
             values = f"AUROC {self.difference:+.4f} [{self.low:+.4f}, {self.high:+.4f}]"
         else:
             values = f"squared error {-self.difference:+.1%} [{-self.high:+.1%}, {-self.low:+.1%}]"
-        return f"{values} against the champion's on {self.records:,} new test records"
+        seen = f", {self.excluded:,} that it was fitted to left out" if self.excluded else ""
+        return f"{values} against the champion's on the same {self.records:,} new test records{seen}"
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """The numbers, for a table."""
+        return {"records": self.records, "difference": self.difference, "low": self.low, "high": self.high}
 
 
 def play(champion: Path, challenger: Path, rule: str, resamples: int, seed: int) -> Match:
@@ -65,8 +74,8 @@ def play(champion: Path, challenger: Path, rule: str, resamples: int, seed: int)
         champion: folder of a registered model.
         challenger: a scorer.onnx.
         rule: compare.winner.
-        resamples: behind the 95 % interval.
-        seed: of the bootstrap.
+        resamples: behind the 95 % interval of squared errors.
+        seed: of that bootstrap.
 
     Raises:
         Incomparable: other inputs, a champion without its records, or too few new records.
@@ -82,34 +91,15 @@ def play(champion: Path, challenger: Path, rule: str, resamples: int, seed: int)
         rows = np.flatnonzero(new)
         _require(int(anomalous[rows].sum()), "anomalous")
         _require(int((~anomalous[rows]).sum()), "normal")
-        estimate = auroc_difference(before.scores(rows), after.scores(rows), anomalous[rows], resamples, seed)
+        both = Scored(anomalous[rows], np.stack([after.scores(rows), before.scores(rows)], axis=1))
+        found = area_differences(both)
+        estimate = Estimate(float(found.values[0]), float(found.low[0]), float(found.high[0]))
     else:
         rows = np.flatnonzero(new & ~anomalous)
         _require(len(rows), "normal")
         ratio = mean_ratio(after.squared_errors(rows), before.squared_errors(rows), resamples, seed)
         estimate = Estimate(1 - ratio.value, 1 - ratio.high, 1 - ratio.low)
     return Match(rule, len(rows), int((~new).sum()), *estimate)
-
-
-def auroc_difference(
-    champion: np.ndarray, challenger: np.ndarray, anomalous: np.ndarray, resamples: int, seed: int
-) -> Estimate:
-    """Challenger's AUROC - champion's, with a stratified paired bootstrap. Shapes: (record,) three times."""
-    generator = np.random.default_rng(seed)
-    kinds = np.flatnonzero(~anomalous), np.flatnonzero(anomalous)
-    levels = [np.unique(scores, return_inverse=True)[1] for scores in (champion, challenger)]
-
-    def difference(drawn: tuple[np.ndarray, np.ndarray]) -> float:
-        values = []
-        for level in levels:
-            counts = (np.bincount(level[rows], minlength=level.max() + 1)[None] for rows in drawn)
-            values.append(float(ranking_from_counts(*counts)["auroc"][0]))
-        return values[1] - values[0]
-
-    # drawn one by one: both models must see the same records, and they group them into levels differently
-    resampled = [difference(tuple(generator.choice(rows, len(rows)) for rows in kinds)) for _ in range(resamples)]
-    low, high = np.quantile(resampled, (0.025, 0.975))
-    return Estimate(difference(kinds), float(low), float(high))
 
 
 class _Scorer:

@@ -1,19 +1,20 @@
-"""Who is champion: gates, then the match, then the move of the alias; and the way back.
+"""Who may lead: gates, then the match, then the move of the alias or a period in shadow before it.
 
 A decision is written to the version before anything moves and marked as carried out afterwards. An interruption in
 between repeats the move and not the decision, and a decision that was carried out is never made again: what a person
-does to the alias later, a rollback above all, stands.
+does to the alias later, a rollback above all, stands. Every decision stands in the history of `moves`.
 """
 
 import hashlib
 import json
 import tempfile
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from components.params import unknown
 from components.publishing.match import Incomparable, Match, play
+from components.publishing.moves import ROLLED_BACK, Aliases, Kind, Move, catch_up, make, read_aliases
 from components.publishing.results import Results
 from components.publishing.store import TAG, Store
 from components.runtime.errors import UserError
@@ -22,11 +23,9 @@ from components.runtime.outputs import WORK
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-CHAMPION, CHALLENGER = "champion", "challenger"
+CHALLENGER = "challenger"
 _DECISION = f"{TAG}promotion"
 _CARRIED_OUT = f"{TAG}decided"
-REPLACED = f"{TAG}previous_champion"
-_ROLLED_BACK = f"{TAG}rolled_back"
 _SEED = 0  # of the bootstrap: the same match has the same interval
 
 
@@ -41,6 +40,8 @@ class Rules:
     resamples: int
     may_lead: bool
     """The version's code is its commit's, or register.allow_dirty is set."""
+    shadow: str | None = None
+    """The period in shadow that a winner has before it takes over, in words; None where there is none."""
 
 
 @dataclass(frozen=True)
@@ -53,40 +54,72 @@ class Promotion:
     champion_before: str | None
     margin: float
     match: Match | None = None
+    state: Literal["decided", "shadow", "waits"] = "decided"
+    """`shadow`: it won, and what it does in shadow decides; `waits`: another is in shadow, ask again afterwards."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         return asdict(self)
 
 
-def settle(store: Store, results: Results, version: "ModelVersion", rules: Rules) -> tuple[Promotion, bool]:
+def settle(
+    store: Store, results: Results, version: "ModelVersion", rules: Rules, now: datetime
+) -> tuple[Promotion, bool]:
     """Decide about a version and move the aliases, or recall what was decided; tell whether it is news."""
     board, number = results.leaderboard, number_of(version)
     question = _digest([board["eligible"], rules.metric, rules.margin, rules.may_lead])
     decided = _recall(version, question)
+    aliases, _ = catch_up(store, now)
     if decided and version.tags.get(_CARRIED_OUT) == question:
         return decided, False
     if _CARRIED_OUT not in version.tags:
         store.client.set_registered_model_alias(store.name, CHALLENGER, number)
-    champion = find_champion(store)
-    if not decided or champion not in (decided.champion_before, decided.version):
-        decided = _decide(store, results, version, champion, rules)
+    if not decided or decided.state == "waits" or _is_obsolete(decided, aliases):
+        decided = _decide(store, results, version, aliases, rules)
         tag = json.dumps({"question": question, **decided.to_json()}, sort_keys=True)
         store.client.set_model_version_tag(store.name, number, _DECISION, tag)
-    if decided.promoted and champion != number:
-        if champion:
-            store.client.set_model_version_tag(store.name, number, REPLACED, champion)
-        store.client.set_registered_model_alias(store.name, CHAMPION, number)
-    store.client.set_model_version_tag(store.name, number, _CARRIED_OUT, question)
+    _carry_out(store, decided, aliases, question, now)
+    if decided.state != "waits":
+        store.client.set_model_version_tag(store.name, number, _CARRIED_OUT, question)
     return decided, True
 
 
-def _decide(store: Store, results: Results, version: "ModelVersion", champion: str | None, rules: Rules) -> Promotion:
+def _is_obsolete(decided: Promotion, aliases: Aliases) -> bool:
+    """Whether somebody else leads, or is in shadow, than when an interrupted decision was made."""
+    another = decided.state == "shadow" and aliases.shadow not in (None, decided.version)
+    return another or aliases.champion not in (decided.champion_before, decided.version)
+
+
+def _carry_out(store: Store, decided: Promotion, aliases: Aliases, question: str, now: datetime) -> None:
+    version, champion = decided.version, aliases.champion
+    if version == champion:
+        return
+    kind: Kind = "waits" if decided.state == "waits" else "refused"
+    after = aliases
+    if decided.promoted:
+        kind, after = "promoted", Aliases(version, previous=champion)
+    elif decided.state == "shadow":
+        kind, after = "shadow begun", replace(aliases, shadow=version)
+    key = f"decision {version} {question} {decided.champion_before} {kind} {decided.reason}"
+    figures = decided.match.figures if decided.match else {}
+    make(store, Move(kind, version, aliases, after, decided.reason, figures), _digest(key), now)
+
+
+def reopen(store: Store, version: str) -> None:
+    """Have a version decided about anew at its next publication."""
+    found = store.client.get_model_version(store.name, version)
+    for tag in (_CARRIED_OUT, _DECISION):
+        if tag in found.tags:
+            store.client.delete_model_version_tag(store.name, version, tag)
+
+
+def _decide(store: Store, results: Results, version: "ModelVersion", aliases: Aliases, rules: Rules) -> Promotion:
+    champion = aliases.champion
     kept = Promotion(number_of(version), False, "", champion, rules.margin)
     if champion == kept.version:
         return replace(kept, promoted=True, reason="it is champion already")
-    if _ROLLED_BACK in version.tags:
-        return replace(kept, reason=f"it was champion and was rolled back {version.tags[_ROLLED_BACK]}")
+    if ROLLED_BACK in version.tags:
+        return replace(kept, reason=f"it was champion and was rolled back {version.tags[ROLLED_BACK]}")
     if not results.leaderboard["eligible"]:
         return replace(kept, reason="; ".join(results.leaderboard["reasons"]))
     if not rules.may_lead:
@@ -94,13 +127,17 @@ def _decide(store: Store, results: Results, version: "ModelVersion", champion: s
         return replace(kept, reason=f"the code differs from its commit; {fix}")
     if champion is None:
         return replace(kept, promoted=True, reason="every gate holds, and there was no champion")
+    if aliases.shadow not in (None, kept.version):
+        return replace(kept, state="waits", reason=f"version {aliases.shadow} is in shadow; asked again afterwards")
     try:
         match = _play(store, results, champion, rules)
     except Incomparable as finding:
         return replace(kept, reason=f"no match with version {champion}: {finding}")
-    promoted = match.low > -rules.margin
-    verdict = f"the interval's worse end {'clears' if promoted else 'misses'} the margin of {rules.margin:g}"
-    return replace(kept, promoted=promoted, match=match, reason=f"{match}; {verdict}")
+    won = match.low > -rules.margin
+    reason = f"{match}; the interval's worse end {'clears' if won else 'misses'} the margin of {rules.margin:g}"
+    if won and rules.shadow:
+        return replace(kept, match=match, state="shadow", reason=f"{reason}; in shadow first, for {rules.shadow}")
+    return replace(kept, promoted=won, match=match, reason=reason)
 
 
 def _play(store: Store, results: Results, champion: str, rules: Rules) -> Match:
@@ -131,38 +168,7 @@ def number_of(version: "ModelVersion") -> str:
 
 def find_champion(store: Store) -> str | None:
     """Number of the version in service, if there is one."""
-    found = store.client.search_registered_models(f"name = '{store.name}'")
-    number = found[0].aliases.get(CHAMPION) if found else None
-    return number and str(number)
-
-
-def roll_back(store: Store) -> tuple[str, str]:
-    """Move the alias back to the version that the champion replaced; return (from, to).
-
-    Raises:
-        UserError: no such model, no champion, or none before it.
-    """
-    where, by_hand = "register rollback", f"set the alias '{CHAMPION}' in MLflow by hand"
-    if not store.client.search_registered_models(f"name = '{store.name}'"):
-        names = [model.name for model in store.client.search_registered_models()]
-        if not names:
-            raise UserError(where, "nothing is registered yet", "run `make run`")
-        raise unknown("register.name", "registered model", store.name, names)
-    champion = find_champion(store)
-    if champion is None:
-        raise UserError(where, f"'{store.name}' has no champion", by_hand)
-    found = store.client.search_model_versions(f"name = '{store.name}'")
-    versions = {number_of(version): version for version in found}
-    if not (previous := versions[champion].tags.get(REPLACED)):
-        what = f"version {champion} is the first champion of '{store.name}', there is none before it"
-        raise UserError(where, what, by_hand)
-    if previous not in versions:
-        what = f"version {previous}, the champion before version {champion}, was deleted"
-        raise UserError(where, what, by_hand)
-    # the mark goes first: a version on its way out must not come back by itself
-    store.client.set_model_version_tag(store.name, champion, _ROLLED_BACK, f"to version {previous}")
-    store.client.set_registered_model_alias(store.name, CHAMPION, previous)
-    return champion, previous
+    return read_aliases(store).champion
 
 
 def _digest(value: Any) -> str:

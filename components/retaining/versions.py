@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.publishing.dvc_lock import read_stages
 from components.publishing.key import LOCK
-from components.publishing.promotion import CHAMPION, REPLACED
+from components.publishing.moves import REPLACED
 from components.publishing.store import TAG, Store
 from components.publishing.version import PROVENANCE
 from components.retaining.batch import Batch, Item
@@ -73,7 +73,7 @@ def all_versions(store: Store) -> list[Version]:
 
 def superfluous(versions: Sequence[Version], name: str, keep: int | None) -> list[Version]:
     """Versions of the model `name` without an alias, to which no rollback goes, beyond the `keep` newest of these."""
-    targets = {version.replaced for version in versions if version.name == name and CHAMPION in version.aliases}
+    targets = {version.replaced for version in versions if version.name == name and "champion" in version.aliases}
     free = [v for v in versions if v.name == name and not v.aliases and v.number not in targets]
     return [] if keep is None else free[keep:]
 
