@@ -88,7 +88,7 @@ def score(request: Request, threads: int, default: str, now: datetime | None = N
 
 
 def _score_in_shadow(store: "Store", version: str, request: Request, threads: int) -> None:
-    """Have another version score the same batch; nobody waits for its answer, so a mistake is told and stops nothing."""
+    """Have another version score the same batch; a mistake is told and stops nothing."""
     from components.bulk.model import fetch_model
     from components.shadowing.answers import place
 
