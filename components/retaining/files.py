@@ -12,6 +12,7 @@ from components.drifting import MONITORING
 from components.retaining.batch import Batch, Item, days_since, last_change, remove_folders, size_of
 from components.retaining.versions import Version
 from components.runtime.outputs import WORK
+from components.shadowing.answers import SHADOW
 
 _TRAININGS = ("train", "seeds", "compress")
 
@@ -26,7 +27,8 @@ def checkpoint_batch(days: int) -> Batch:
 
 def score_batch(days: int) -> Batch:
     """Answers that are not versioned by DVC."""
-    answers = (path.parent for folder in ANSWERS for path in sorted(folder.glob("[!.]*/manifest.json")))
+    kinds = "[!.]*/manifest.json", f"{SHADOW}/*/*/manifest.json"
+    answers = (path.parent for folder in ANSWERS for kind in kinds for path in sorted(folder.glob(kind)))
     old = [path for path in answers if _age(path) >= days and not path.with_name(f"{path.name}.dvc").exists()]
     items = [_item("scores", folder, "by policy") for folder in old]
     return Batch(items, lambda: _remove_free(old, lock_of, shutil.rmtree))
