@@ -1,13 +1,14 @@
 """MLflow runs that no version came from."""
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from components.publishing.store import Store
 from components.retaining.batch import Batch, Item, days_since, size_of
-from components.retaining.versions import Version
+from components.retaining.versions import Version, every
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -52,12 +53,8 @@ def run_batch(store: Store, versions: Iterable[Version], days: int) -> Batch:
 
 
 def _search(store: Store, view: int) -> "Iterator[Run]":
-    experiment = store.client.get_experiment_by_name(store.name)
-    token: str | None = ""
-    while experiment and token is not None:
-        page = store.client.search_runs([experiment.experiment_id], run_view_type=view, page_token=token or None)
-        yield from page
-        token = page.token or None
+    if experiment := store.client.get_experiment_by_name(store.name):
+        yield from every(partial(store.client.search_runs, [experiment.experiment_id], run_view_type=view))
 
 
 def _age(run: "Run") -> float:

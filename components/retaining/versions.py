@@ -3,7 +3,7 @@
 import subprocess
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from components.runtime.errors import UserError
 from components.runtime.outputs import WORK
 
 if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.store.entities import PagedList
 
 
 @dataclass(frozen=True)
@@ -40,23 +40,10 @@ class Version:
 
 def all_versions(store: Store) -> list[Version]:
     """Every version of every model, the newest of each first."""
-    from mlflow.store.entities import PagedList
-
     aliases: dict[tuple[str, str], list[str]] = defaultdict(list)
-    found: list[ModelVersion] = []
-    models: PagedList = store.client.search_registered_models()
-    while True:
-        for model in models:
-            for alias, number in model.aliases.items():
-                aliases[model.name, str(number)].append(alias)
-        if not models.token:
-            break
-        models = store.client.search_registered_models(page_token=models.token)
-    page = store.client.search_model_versions()
-    found += page
-    while page.token:
-        page = store.client.search_model_versions(page_token=page.token)
-        found += page
+    for model in every(store.client.search_registered_models):
+        for alias, number in model.aliases.items():
+            aliases[model.name, str(number)].append(alias)
     versions = [
         Version(
             each.name,
@@ -66,9 +53,18 @@ def all_versions(store: Store) -> list[Version]:
             each.tags.get(f"{TAG}commit", ""),
             each.tags.get(REPLACED, ""),
         )
-        for each in found
+        for each in every(store.client.search_model_versions)
     ]
     return sorted(versions, key=lambda version: (version.name, -int(version.number)))
+
+
+def every(search: "Callable[..., PagedList[Any]]") -> Iterator[Any]:
+    """All that a search of MLflow's client finds, page after page."""
+    page = search()
+    yield from page
+    while page.token:
+        page = search(page_token=page.token)
+        yield from page
 
 
 def superfluous(versions: Sequence[Version], name: str, keep: int | None) -> list[Version]:
