@@ -20,7 +20,7 @@ from flows.running.graph import Plan, open_repo, read_plan
 from flows.running.lock import one_flow
 from flows.running.options import parser, whole
 from flows.running.prune import prune, tidy_lock_file
-from flows.running.server import check_lasting_server, start_temporary_server
+from flows.running.server import check_lasting_server, run_flow, start_temporary_server
 from flows.running.slots import Slots, default_jobs, visible_devices
 from flows.running.stage import Outcome, run_module, run_stage
 from flows.running.validation import checking_params
@@ -135,7 +135,7 @@ def main() -> None:
     else:
         print("nothing to do: every stage is up to date, and what they made is published")
         return
-    state = training_flow()(**options, return_state=True)
+    state = run_flow(training_flow(), **options)
     if not state.is_completed():
         print(state.message, file=sys.stderr)
     raise SystemExit(tasks.exit_code(state))

@@ -32,7 +32,7 @@ class Result:
 def remember(file: Path, results: Iterable[Result]) -> None:
     """Add results to those of earlier batches."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a") as stream:
+    with file.open("a", buffering=1) as stream:
         for result in results:
             stream.write(json.dumps(dataclasses.asdict(result)) + "\n")
 
