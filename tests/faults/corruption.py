@@ -52,7 +52,7 @@ def cached(root: Path, path: str) -> Path:
     return root / ".dvc/cache/files/md5" / digest[:2] / digest[2:]
 
 
-def _only_cached(path: str) -> Spoil:
+def only_cached(path: str) -> Spoil:
     """Flip a byte in the cache, and take the file itself away: it would have to come from there."""
 
     def spoil(root: Path, random: Random) -> None:
@@ -62,7 +62,7 @@ def _only_cached(path: str) -> Spoil:
     return spoil
 
 
-def _linked(path: str) -> Spoil:
+def linked(path: str) -> Spoil:
     """Flip a byte of a file that is the cache's own."""
 
     def spoil(root: Path, random: Random) -> None:
@@ -97,14 +97,14 @@ def _remove_store(root: Path) -> None:
     (root / "mlflow.db").unlink()
 
 
-CACHED = Case("flipped byte in DVC's cache", "train.npy", _only_cached("artifacts/prepare/train.npy"))
+CACHED = Case("flipped byte in DVC's cache", "train.npy", only_cached("artifacts/prepare/train.npy"))
 LOCK = Case("dvc.lock cut short", "dvc.lock", _truncated("dvc.lock"), _remove_lock)
 CASES = (
     CACHED,
-    Case("flipped byte in DVC's cache", "weights", _only_cached("artifacts/train/vanilla/model.safetensors")),
-    Case("flipped byte in DVC's cache", "scorer", _only_cached("artifacts/export/pca/scorer.onnx")),
-    Case("flipped byte, linked with the cache", "train.npy", _linked("artifacts/prepare/train.npy")),
-    Case("flipped byte, linked with the cache", "scorer", _linked("artifacts/export/vanilla/scorer.onnx")),
+    Case("flipped byte in DVC's cache", "weights", only_cached("artifacts/train/vanilla/model.safetensors")),
+    Case("flipped byte in DVC's cache", "scorer", only_cached("artifacts/export/pca/scorer.onnx")),
+    Case("flipped byte, linked with the cache", "train.npy", linked("artifacts/prepare/train.npy")),
+    Case("flipped byte, linked with the cache", "scorer", linked("artifacts/export/vanilla/scorer.onnx")),
     Case("artifact cut short", "metrics.json", _truncated("artifacts/evaluate/vanilla/metrics.json")),
     Case("artifact cut short", "scorer", _truncated("artifacts/export/vanilla/scorer.onnx")),
     Case("artifact cut short", "manifest.json", _truncated("artifacts/prepare/manifest.json")),

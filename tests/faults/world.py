@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from conftest import edit_params, environment, make_checkout  # noqa: E402, F401
 from prefect_api import running_server  # noqa: E402, F401
-from toy_project import ToyProject  # noqa: E402
+from toy_project import ToyProject, wait_until  # noqa: E402, F401
 
 SMALL: dict[str, Any] = {
     "train": {"epochs": 1, "learning_rate": 0.003, "schedule": "one_cycle"},
@@ -187,7 +187,8 @@ class World:
         """That the undisturbed run took."""
         self.undisturbed = complete.state()
         """What it came to."""
-        self._complete = complete.path
+        self.undisturbed_path = complete.path
+        """Where it is; read only."""
 
     def fresh(self, name: str) -> Checkout:
         """A checkout in which nothing was run but Prefect's migration."""
@@ -196,12 +197,12 @@ class World:
     def fill(self, folder: Path) -> Checkout:
         """The same, in a folder that may be there."""
         shutil.copytree(self.template, folder, symlinks=True, dirs_exist_ok=True)
-        shutil.copytree(self._complete / ".prefect", folder / ".prefect")
+        shutil.copytree(self.undisturbed_path / ".prefect", folder / ".prefect")
         return Checkout(folder)
 
     def unpublished(self, name: str) -> Checkout:
         """A copy of the undisturbed run before it was published."""
-        checkout = Checkout(self._copy(self._complete, self.folder / f"{name}-{next(self._numbers)}"))
+        checkout = Checkout(self._copy(self.undisturbed_path, self.folder / f"{name}-{next(self._numbers)}"))
         for made in _PUBLISHED:
             path = checkout.path / made
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
