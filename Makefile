@@ -9,7 +9,7 @@ export DVC_SITE_CACHE_DIR := $(CURDIR)/.dvc/tmp/site
 # bytecode makes every import twice as fast, and stages are processes
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run setup test lint bench stack stack-down stack-status deploy lock licences clean help
+.PHONY: run setup test faults lint bench stack stack-down stack-status deploy lock licences clean help
 
 help: ## what can be made
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -29,6 +29,10 @@ setup: .venv/.installed ## install exactly what requirements.lock names into .ve
 test: setup lint ## lint and run every test
 	@./tests/install-tools
 	@python -m pytest -n 2 --dist loadfile
+
+faults: setup ## kill, fill disks, spoil files, break servers; what came of it goes to docs/faults.md (an hour)
+	@./tests/install-tools
+	@python -m tests.faults
 
 lint: setup
 	@ruff check --quiet

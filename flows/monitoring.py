@@ -22,7 +22,7 @@ from flows.running import tasks
 from flows.running.artifacts import show_look
 from flows.running.children import Children, leave_on_sigterm
 from flows.running.options import Seconds, whole
-from flows.running.server import check_lasting_server, start_temporary_server
+from flows.running.server import check_lasting_server, run_flow, start_temporary_server
 from flows.running.stage import run_module
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def main() -> None:
         raise UserError("PREFECT_API_URL", "is not set, and a deployment lives on a lasting server", fix)
     else:
         start_temporary_server()
-    state = monitoring_flow()(**options, return_state=True)
+    state = run_flow(monitoring_flow(), **options)
     print(state.message, file=sys.stdout if state.is_completed() else sys.stderr)
     raise SystemExit(tasks.exit_code(state))
 

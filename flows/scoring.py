@@ -18,7 +18,7 @@ from components.runtime.errors import run_main
 from flows.running import tasks
 from flows.running.children import Children, leave_on_sigterm
 from flows.running.options import Count, Seconds, whole
-from flows.running.server import check_lasting_server, start_temporary_server
+from flows.running.server import check_lasting_server, run_flow, start_temporary_server
 from flows.running.stage import run_module
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def main() -> None:
         check_lasting_server()
     else:
         start_temporary_server()
-    state = scoring_flow()(**options, return_state=True)
+    state = run_flow(scoring_flow(), **options)
     if not state.is_completed():
         print(state.message, file=sys.stderr)
     raise SystemExit(tasks.exit_code(state))

@@ -23,7 +23,7 @@ from flows.running.children import Children, leave_on_sigterm
 from flows.running.experiments import Point, Sweep, check_checkout, plan_sweep, results, stash
 from flows.running.graph import open_repo
 from flows.running.options import parser
-from flows.running.server import check_lasting_server, start_temporary_server
+from flows.running.server import check_lasting_server, run_flow, start_temporary_server
 from flows.running.slots import Slots, default_jobs, visible_devices
 from flows.running.stage import Outcome, run_point
 from flows.running.walk import walk
@@ -123,9 +123,8 @@ def main() -> None:
         from prefect import flow
 
         run = flow(sweep, name="sweeping", persist_result=False, validate_parameters=False)
-        state = run(
-            planned, on_gpu, options.jobs or default_jobs(), options.timeout, options.per_gpu, return_state=True
-        )
+        jobs = options.jobs or default_jobs()
+        state = run_flow(run, planned, on_gpu, jobs, options.timeout, options.per_gpu)
     if not state.is_completed():
         print(state.message, file=sys.stderr)
     raise SystemExit(tasks.exit_code(state))

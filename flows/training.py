@@ -21,7 +21,7 @@ from flows.running.graph import Plan, open_repo, read_plan
 from flows.running.options import Count, Least1, Seconds, parser, whole
 from flows.running.places import Place, Runner, open_place
 from flows.running.prune import prune, tidy_lock_file
-from flows.running.server import check_lasting_server, start_temporary_server
+from flows.running.server import check_lasting_server, run_flow, start_temporary_server
 from flows.running.stage import Outcome, run_module
 from flows.running.validation import checking_params
 from flows.running.walk import walk
@@ -112,7 +112,7 @@ def train(
                 publishing = tasks.submit(PUBLISH, lambda log: run_module(children, PUBLISH, log, timeout), retries)
                 if not (state := tasks.final_state(publishing)).is_completed():
                     return tasks.failed_flow({PUBLISH: state}, not_run=[])
-                is_new_champion = published()["promoted"]
+                is_new_champion = published().get("promoted", False)  # none where a version waits for its turn
             champion = published().get("told", "see MLflow")  # a note of an earlier release says less
             told = f"every stage is up to date, and what they made is published; champion: {champion}"
             return tasks.done(told, PROMOTED if is_new_champion else None)
@@ -146,7 +146,7 @@ def main() -> None:
     else:
         print("nothing to do: every stage is up to date, and what they made is published")
         return
-    state = training_flow()(**options, return_state=True)
+    state = run_flow(training_flow(), **options)
     if not state.is_completed():
         print(state.message, file=sys.stderr)
     raise SystemExit(tasks.exit_code(state))

@@ -10,9 +10,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from sqlite3 import OperationalError
 
 import pytest
 from conftest import ROOT, environment, must, run
+from safetensors import SafetensorError
 
 from components.runtime.errors import UserError, as_user_error, run_main
 from components.runtime.outputs import complete_dir, complete_file, read_json, write_json
@@ -34,6 +36,11 @@ def raises(error: BaseException) -> Callable[[], None]:
         ),
         (OSError(errno.ENOSPC, "No space left on device", "a.npy"), "error: a.npy: the disk is full; free some space"),
         (PermissionError(errno.EACCES, "Permission denied", "raw"), "error: raw: permission denied; make it readable"),
+        # numpy, SQLite, safetensors and torch on a full disk
+        (OSError("100000 requested and 2016 written"), "error: disk: the disk is full; free some space"),
+        (OperationalError("database or disk is full"), "error: disk: the disk is full; free some space"),
+        (SafetensorError("I/O error: No space left on device (os error 28)"), "error: disk: the disk is full; free"),
+        (RuntimeError("[enforce fail at x.cc:671] . unexpected pos 576 vs 534"), "error: disk: the disk is full; free"),
         (OSError(errno.EROFS, "Read-only file system"), "error: disk: the file system is read-only; run in a writable"),
     ],
 )

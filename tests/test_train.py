@@ -92,13 +92,16 @@ def test_a_run_broken_off_goes_on_to_the_same_weights(model: str, tmp_path: Path
 
 
 @pytest.mark.parametrize("spoil", [lambda b: b[:-1], lambda b: b[:99] + b"\0" + b[100:], lambda b: b""])
-def test_a_damaged_checkpoint_is_never_trained_on(spoil: Callable[[bytes], bytes], tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_told_and_never_trained_on(
+    spoil: Callable[[bytes], bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     fit(trainer(epochs=1), tmp_path)
     checkpoints = Checkpoints("x", "key", tmp_path)
     content = checkpoints.path.read_bytes()
     checkpoints.path.write_bytes(spoil(content))
     if spoil(content) != content:
         assert checkpoints.load() is None
+        assert capsys.readouterr().out.endswith("the checkpoint is damaged, training starts from the beginning\n")
 
 
 def test_the_best_epoch_is_kept_and_patience_ends_a_run(tmp_path: Path) -> None:

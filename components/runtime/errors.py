@@ -39,7 +39,7 @@ class UserError(Exception):
         return UserError, (self.where, self.what, self.fix)
 
 
-# faults of the machine that a user can mend; every other OSError is ours and keeps its traceback
+# faults of the machine that a user can mend; every other is ours and keeps its traceback
 _ENVIRONMENT = {
     errno.ENOSPC: ("the disk is full", "free some space and run again, finished stages are kept"),
     errno.EDQUOT: ("the disk quota is used up", "free some space and run again, finished stages are kept"),
@@ -49,12 +49,19 @@ _ENVIRONMENT = {
 }
 
 
-def as_user_error(error: OSError) -> UserError | None:
-    """The one-line form of an OSError that the user can mend, or None."""
-    if error.errno not in _ENVIRONMENT:
+# what numpy, torch's archives, SQLite and safetensors make of a full disk
+_FULL = re.compile(r"\d requested and \d+ written|unexpected pos \d+ vs \d|disk is full|No space left on device")
+
+
+def as_user_error(error: BaseException) -> UserError | None:
+    """The one-line form of a fault of the machine that the user can mend, or None."""
+    number = error.errno if isinstance(error, OSError) else None
+    if _FULL.search(str(error)):
+        number = errno.ENOSPC
+    if number not in _ENVIRONMENT:
         return None
-    what, fix = _ENVIRONMENT[error.errno]
-    return UserError(str(error.filename or "disk"), what, fix)
+    what, fix = _ENVIRONMENT[number]
+    return UserError(str(getattr(error, "filename", None) or "disk"), what, fix)
 
 
 def die(error: UserError) -> NoReturn:
@@ -77,7 +84,7 @@ def run_main(main: Callable[[], object]) -> None:
         # the reader of our output left (`| head`): nothing is wrong, and Python must not complain at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
-    except OSError as error:
+    except Exception as error:
         if mended := as_user_error(error):
             die(mended)
         raise

@@ -36,13 +36,14 @@ class Checkpoints:
             temporary.write_bytes(hashlib.sha256(payload).digest() + payload)
 
     def load(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
-        """The last complete state, or None when there is none or it is damaged."""
+        """The last complete state, or None when there is none or it is damaged, which is told."""
         try:
             content = self.path.read_bytes()
         except FileNotFoundError:
             return None
         digest, payload = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
         if hashlib.sha256(payload).digest() != digest:
+            print(f"{self.path}: the checkpoint is damaged, training starts from the beginning", flush=True)
             return None
         header = json.loads(payload[8 : 8 + int.from_bytes(payload[:8], "little")])
         return load(payload), json.loads(header["__metadata__"]["state"])

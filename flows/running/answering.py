@@ -15,9 +15,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from components.runtime.errors import EXIT_USER_ERROR, as_user_error
+from flows.running.careful import forget_torn_locks, make_dvc_careful
 from flows.running.children import end_with_flow
 from flows.running.graph import causes, in_one_line
-from flows.running.lock_file import dump_stages
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -36,14 +36,14 @@ def answer(act: Callable[["Repo"], dict[str, Any]]) -> None:
 
 
 def _outcome(act: Callable[["Repo"], dict[str, Any]]) -> dict[str, Any]:
-    from dvc.dvcfile import Lockfile
     from dvc.repo import Repo
 
-    Lockfile.dump_stages = dump_stages
     logging.getLogger("dvc").setLevel(logging.ERROR)
     logging.getLogger("dvc.stage.cache").setLevel(logging.INFO)  # "is cached - skipping run" is news to an operator
+    make_dvc_careful()
     try:
         with Repo(".", _wait_for_lock=True) as repo:
+            forget_torn_locks(repo)
             return act(repo)
     except Exception as error:  # noqa: BLE001 - every way to fail is sorted here, and nowhere else
         return _sort(error)
@@ -60,7 +60,7 @@ def _sort(error: Exception) -> dict[str, Any]:
         if isinstance(cause, StageCmdFailedError):
             return _sort_status(int(str(cause).rpartition(" ")[2]))
     for cause in chain:
-        if isinstance(cause, OSError) and (mended := as_user_error(cause)):
+        if mended := as_user_error(cause):
             return {"kind": "user_error", "detail": f"error: {mended}"}
         if isinstance(cause, (LockError, CacheLinkError, CheckoutError, FileTransferError, OSError)):
             return {"kind": "fault", "detail": f"DVC: {cause}"}

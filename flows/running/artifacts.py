@@ -1,13 +1,29 @@
 """What Prefect's UI shows of a run: its numbers as a table and a link to its report."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from flows.running.tasks import log
 
 LEADERBOARD = Path("artifacts/compare/leaderboard.json")
 REPORT = Path("artifacts/compare/report.html")
 
 
+@contextmanager
+def _only_for_show() -> Iterator[None]:
+    """What Prefect's server does not take must not stop what is done without it."""
+    import httpx
+
+    try:
+        yield
+    except httpx.HTTPError as error:
+        log(f"Prefect does not show the results: {error}")
+
+
+@_only_for_show()
 def show_results() -> None:
     """Attach both to the flow run that is under way, where they exist."""
     from prefect.artifacts import create_link_artifact, create_table_artifact
@@ -23,6 +39,7 @@ def show_results() -> None:
         create_link_artifact(REPORT.resolve().as_uri(), link_text=str(REPORT), key="report")
 
 
+@_only_for_show()
 def show_look(look: dict[str, Any]) -> None:
     """Attach what `components.drift` found, and its report, to the flow run that is under way."""
     from prefect.artifacts import create_link_artifact, create_table_artifact

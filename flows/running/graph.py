@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.runtime.errors import UserError
+from flows.running.careful import forget_torn_locks
 
 if TYPE_CHECKING:
     from dvc.dependency import Dependency
@@ -76,12 +77,14 @@ def open_repo() -> Iterator["Repo"]:
     from dvc.scm import NoSCM, SCMError
 
     try:
-        with Repo(".", _wait_for_lock=True) as repo, lock_repo(repo):
-            if isinstance(repo.scm, NoSCM):
-                raise UserError("checkout", "is not a git checkout", "clone the project with git")
-            if not Path(repo.root_dir).samefile("."):
-                raise UserError("checkout", f"its root is {repo.root_dir}", "run there")
-            yield repo
+        with Repo(".", _wait_for_lock=True) as repo:
+            forget_torn_locks(repo)
+            with lock_repo(repo):
+                if isinstance(repo.scm, NoSCM):
+                    raise UserError("checkout", "is not a git checkout", "clone the project with git")
+                if not Path(repo.root_dir).samefile("."):
+                    raise UserError("checkout", f"its root is {repo.root_dir}", "run there")
+                yield repo
     except NotDvcRepoError:
         raise UserError("checkout", "is not a DVC project", "run in the root of the checkout, or `dvc init`") from None
     except SCMError:
@@ -89,7 +92,11 @@ def open_repo() -> Iterator["Repo"]:
     except LockError:
         raise UserError(".dvc", "another DVC process is at work here", "let it end and run again") from None
     except DvcException as error:
-        raise UserError("dvc.yaml", in_one_line(error), "mend it, `dvc status` says more") from None
+        what = in_one_line(error)
+        if "dvc.lock" in what:  # somebody killed `dvc` while it wrote, or merged two commits without DVC's merge driver
+            fix = "restore it from git, or delete it: DVC's cache knows what is done"
+            raise UserError("dvc.lock", what, fix) from None
+        raise UserError("dvc.yaml", what, "mend it, `dvc status` says more") from None
 
 
 def read_plan(repo: "Repo", refresh: bool) -> Plan:

@@ -7,6 +7,7 @@ imported, is given a port that is already bound, and ends with its flow. Its his
 """
 
 import atexit
+import logging
 import os
 import socket
 import subprocess
@@ -14,9 +15,14 @@ import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from components.runtime.errors import UserError
 from flows.running.children import end_with_flow
+
+if TYPE_CHECKING:
+    from prefect import Flow
+    from prefect.client.schemas.objects import State
 
 LOG = "server.log"
 _GRACE = 60.0  # seconds to end in: the first start migrates the database, which must not be cut in two
@@ -55,6 +61,35 @@ def check_lasting_server() -> None:
     except (OSError, ValueError) as error:
         what = f"no Prefect server answers at {url} ({error})"
         raise UserError("PREFECT_API_URL", what, "start it, or unset the variable for a temporary one") from None
+
+
+def run_flow(flow: "Flow[..., State]", *arguments: Any, **options: Any) -> "State":
+    """Run a flow to its final state. Prefect tries for a minute to reach its server before it gives up.
+
+    Raises:
+        UserError: it gave up.
+    """
+    import httpx
+
+    logging.raiseExceptions = False  # Prefect would tell of each line that its server does not take
+    for name in ("prefect.flow_runs", "prefect._internal.concurrency"):
+        logging.getLogger(name).addFilter(_is_no_lost_server)
+    try:
+        return flow(*arguments, **options, return_state=True)
+    except httpx.HTTPError as error:
+        if isinstance(error, httpx.HTTPStatusError) and error.response.status_code < 500:
+            raise  # it is well, and we asked for something wrong
+        what = f"Prefect's server failed on the way ({str(error).splitlines()[0] or type(error).__name__})"
+        fix = "mend it, or unset PREFECT_API_URL for a temporary one, and run again: what is done stays done"
+        raise UserError(os.environ["PREFECT_API_URL"], what, fix) from None
+
+
+def _is_no_lost_server(record: logging.LogRecord) -> bool:
+    """A lost server shows in many records, each with a traceback, and `run_flow` tells of it in a line."""
+    import httpx
+
+    error = record.exc_info[1] if record.exc_info else None
+    return not (isinstance(error, httpx.HTTPError) or record.getMessage().startswith("Service 'EventsWorker' failed"))
 
 
 def launch(home: Path) -> tuple["subprocess.Popen[bytes]", str]:
