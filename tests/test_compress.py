@@ -31,13 +31,10 @@ from components.compressing.judging import faults
 from components.compressing.network_part import layers, store_in_8_bits
 from components.compressing.pruned import mask, store_sparsely
 from components.compressing.recalibrating import feeds
-from components.compressing.student import narrowed, parameters
-from components.data.item import Item
 from components.data.splits import load_manifest
 from components.export import export
 from components.exporting.onnx_files import open_session
 from components.exporting.parity import onnx_runner
-from components.models import Blueprint
 from components.params.compare import Params as CompareParams
 from components.params.compress import Params
 from components.params.export import Params as ExportParams
@@ -260,24 +257,6 @@ def test_only_tensors_of_mostly_zeros_become_sparse() -> None:
     assert [t.name for t in model.graph.initializer] == ["thick"]
     (y,) = open_session(model.SerializeToString(), 1).run(None, {"x": np.eye(8, dtype=np.float32)})
     np.testing.assert_array_equal(y, np.ones((8, 8)))
-
-
-@pytest.mark.parametrize("model", ["vanilla", "conv", "unet", "tied", "residual"])
-@pytest.mark.parametrize("share", [0.1, 0.5])
-def test_the_student_is_the_widest_that_fits(model: str, share: float) -> None:
-    teacher = Blueprint(model, {"latent_dim": 16}, None, None, Item((1, 28, 28), True), "bce")
-    student = narrowed(teacher, share)
-    assert 0.5 * share < parameters(student) / parameters(teacher) <= share
-    assert student.params["latent_dim"] == 16 and student.model == model
-
-
-def test_the_student_of_a_wrapper_is_of_its_base_and_some_are_too_small() -> None:
-    item = Item((1, 8, 8), True)
-    sizes = {"latent_dim": 8, "hidden": [64]}
-    teacher = Blueprint("denoising", {"latent_dim": 8}, "vanilla", sizes, item, "bce")
-    assert narrowed(teacher, 0.5).model == "vanilla" and narrowed(teacher, 0.5).base is None
-    with pytest.raises(UserError, match=r"student\.share: 0\.01 is at most .* the narrowest 'vanilla' has 1,096"):
-        narrowed(teacher, 0.01)
 
 
 def test_limits_are_told_apart_and_every_broken_one_is_named(root: Path) -> None:

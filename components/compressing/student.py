@@ -3,9 +3,9 @@
 Papers: Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015; matching inner codes as in
 Romero et al., "FitNets: Hints for Thin Deep Nets", ICLR 2015.
 Departures: the student is no narrower copy, which at a tenth of the parameters is worse than PCA (docs/compression.md).
-It works in a few principal components of the records and starts as the best linear approximation of its teacher there;
-two small networks learn what is missing, and the components learn with them. It reconstructs a mixture of the record
-and of what the teacher makes of it, so it may become better than its teacher.
+It works in a few principal components of the records: it starts as PCA with codes as like the teacher's as linear ones
+can be, two small networks learn what is missing, and the components learn with them. It reconstructs a mixture of the
+record and of what the teacher makes of it, so it may become better than its teacher.
 Limits: the code has the teacher's size and meaning, so PCA at that size has to fit into the parameters allowed.
 """
 
@@ -15,6 +15,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -33,6 +34,8 @@ HIDDEN = 4
 """Hidden units for each component beyond the code's size: what no linear code reaches."""
 _SAMPLE = 10_000
 """Training records that the linear start is fitted to, about."""
+_FLATTEST = 0.01
+"""Smallest size of a direction of codes, of the largest one's: a teacher's unused code units would lose the record."""
 _TINY = 1e-12
 
 
@@ -60,7 +63,7 @@ class Params(MethodParams):
 
 
 class Student(Autoencoder):
-    """Linear maps and two small networks between principal components and a code.
+    """Principal components, what two small networks add to them, and a fixed map to codes like the teacher's.
 
     Shapes: x (batch, *item), code (batch, latent_dim).
 
@@ -72,24 +75,39 @@ class Student(Autoencoder):
 
     def __init__(self, item: Item, latent_dim: int, components: int) -> None:
         super().__init__(item, "mse")
+        self.linear = min(latent_dim, components)
         hidden = HIDDEN * max(1, components - latent_dim)
         self.mean = nn.Parameter(torch.zeros(item.size))
         self.components = nn.Parameter(torch.zeros(components, item.size))
         self.register_buffer("spread", torch.ones(()))
-        self.register_buffer("code_spread", torch.ones(()))
-        self.to_code = nn.Linear(components, latent_dim)
-        self.from_code = nn.Linear(latent_dim, components)
-        self.encoder = dense([components, hidden, latent_dim])
-        self.decoder = dense([latent_dim, hidden, components])
+        self.encoder = dense([components, hidden, self.linear])
+        self.decoder = dense([self.linear, hidden, components])
+        self.register_buffer("turn", torch.zeros(self.linear, latent_dim))
+        self.register_buffer("turn_back", torch.zeros(latent_dim, self.linear))
+        self.register_buffer("offset", torch.zeros(latent_dim))
 
     def encode(self, x: Tensor) -> Tensor:
         """The code (batch, latent_dim)."""
-        seen = self.see(x)
-        return self.to_code(seen) + self.code_spread * self.encoder(seen)
+        return self._turned(self._inner(x))
 
     def decode_logits(self, code: Tensor) -> Tensor:
         """The reconstruction (batch, *item)."""
-        seen = self.from_code(code) + self.decoder(code / self.code_spread)
+        return self._outer((code - self.offset) @ self.turn_back)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(reconstruction, code); the same as one after the other, but for rounding on the way there and back."""
+        inner = self._inner(x)
+        return self._outer(inner), self._turned(inner)
+
+    def _inner(self, x: Tensor) -> Tensor:
+        seen = self.see(x)
+        return seen[:, : self.linear] + self.encoder(seen)
+
+    def _turned(self, inner: Tensor) -> Tensor:
+        return inner @ self.turn + self.offset
+
+    def _outer(self, inner: Tensor) -> Tensor:
+        seen = F.pad(inner, (0, len(self.components) - self.linear)) + self.decoder(inner)
         return torch.unflatten(self.spread * seen @ self.components + self.mean, 1, self.item.shape)
 
     def see(self, x: Tensor) -> Tensor:
@@ -98,7 +116,11 @@ class Student(Autoencoder):
 
     @torch.no_grad()
     def start(self, batches: Callable[[], Iterable[Tensor]], codes: Callable[[Tensor], Tensor]) -> None:
-        """Become the best linear approximation of a network with these codes; what is not linear begins at nothing.
+        """Become PCA, with codes that are the best linear approximation of a teacher's.
+
+        Args:
+            batches: each call is one pass over the training records, in batches (batch, *item).
+            codes: the teacher's (batch, latent_dim) of records.
 
         Raises:
             ValueError: no more records than components.
@@ -107,15 +129,16 @@ class Student(Autoencoder):
         self.mean.copy_(found.mean)
         self.components.copy_(found.components)
         self.spread.copy_(found.deviations.square().mean().sqrt().clamp(min=_TINY))
-        records = itertools.takewhile(_until(_SAMPLE), batches())
-        pairs = [(self.see(x).double().cpu(), codes(x).double().cpu()) for x in records]
-        seen, code = (torch.cat(values) for values in zip(*pairs, strict=True))
-        self.code_spread.copy_((code - code.mean(0)).square().mean().sqrt().clamp(min=_TINY))
-        for layer, known, wanted in ((self.to_code, seen, code), (self.from_code, code, seen)):
-            fitted = torch.linalg.lstsq(torch.cat([known, torch.ones(len(known), 1)], 1), wanted).solution
-            layer.weight.copy_(fitted[:-1].T)
-            layer.bias.copy_(fitted[-1])
-        for network in (self.encoder, self.decoder):
+        pairs = [(self.see(x)[:, : self.linear], codes(x)) for x in itertools.takewhile(_until(_SAMPLE), batches())]
+        inner, code = (torch.cat(values).double().cpu() for values in zip(*pairs, strict=True))
+        known = torch.cat([inner, torch.ones(len(inner), 1)], 1)
+        *rows, offset = torch.linalg.lstsq(known, code).solution
+        left, sizes, right = torch.linalg.svd(torch.stack(rows), full_matrices=False)
+        sizes = sizes.clamp(min=_FLATTEST * sizes[0])
+        self.turn.copy_(left * sizes @ right)
+        self.turn_back.copy_(right.T / sizes @ left.T)
+        self.offset.copy_(offset)
+        for network in (self.encoder, self.decoder):  # what they add begins at nothing
             nn.init.zeros_(network[-1].weight)
             nn.init.zeros_(network[-1].bias)
 
