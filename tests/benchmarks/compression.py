@@ -64,7 +64,10 @@ class Speeds:
 
     def metrics(self) -> dict[str, float]:
         """Name in MLflow, then the median of the rounds: milliseconds, and how many times as fast as float32."""
-        found = {}
+        found = {
+            f"speed.float32.batch_{batch}_ms": self.milliseconds(self.methods[0], batch, exported=True)
+            for batch in BATCHES
+        }
         for method, batch in self.seconds:
             name = f"speed.{method}.batch_{batch}"
             found[f"{name}_ms"] = self.milliseconds(method, batch)

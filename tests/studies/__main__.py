@@ -4,8 +4,8 @@ In:   the commit that is checked out, tests/studies/NAME.yaml: what differs from
       more than one run of the pipeline, under `sweep:` the variant and the values of `python -m flows.sweeping`, or
       under `one_class:` the classes that are normal, one after the other; or tests/studies/NAME.py, which is no
       pipeline and says itself what it does
-Out:  docs/studies/NAME/ — leaderboard.csv and report.html; of a sweep table.csv and plot.svg; of one-class runs
-      table.csv and table.md. The clone itself stays in .work/studies/NAME
+Out:  docs/studies/NAME/ — leaderboard.csv and report.html, where it compresses also compression.csv and .svg; of a
+      sweep table.csv and plot.svg; of one-class runs table.csv and table.md. The clone stays in .work/studies/NAME
 
 The clone makes a study harmless: the checkout's own artifacts, dvc.lock and registry are not touched. A study that is
 broken off goes on where it stopped, like any flow; a changed commit starts it afresh.
@@ -24,10 +24,11 @@ from tests.studies._checkouts import ROOT, adjusted, edit_params, execute, read
 COMMIT = ("git", "-c", "user.name=study", "-c", "user.email=study@localhost", "commit", "-q", "--allow-empty", "-m")
 
 
-def train(target: Path) -> list[Path]:
+def train(target: Path, compresses: bool) -> list[Path]:
     """The training flow; returns the files to keep."""
     execute(target, sys.executable, "-m", "flows.training")
-    return [target / "artifacts/compare" / file for file in ("leaderboard.csv", "report.html")]
+    names = ("leaderboard.csv", "report.html", *(("compression.csv", "compression.svg") if compresses else ()))
+    return [target / "artifacts/compare" / name for name in names]
 
 
 def sweep(target: Path, name: str, variant: str, over: str) -> list[Path]:
@@ -70,7 +71,7 @@ def pipeline(name: str) -> list[Path]:
     target = adjusted(name, study)
     if swept:
         return sweep(target, name, **swept)
-    return one_class(target, classes, study) if classes else train(target)
+    return one_class(target, classes, study) if classes else train(target, "compress" in study)
 
 
 if __name__ == "__main__":

@@ -106,7 +106,9 @@ def choose(found: list[Row]) -> str:
     Raises:
         ValueError: none has an error below PCA's with every teacher.
     """
-    by_setting = {setting: [row for row in found if row.setting == setting] for setting in SETTINGS}
+    by_setting: dict[str, list[Row]] = {}
+    for row in found:
+        by_setting.setdefault(row.setting, []).append(row)
     better = {name: of for name, of in by_setting.items() if all(row.mse < row.pca_mse for row in of)}
     return max(better, key=lambda name: fmean(row.auroc for row in better[name]))
 
