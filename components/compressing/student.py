@@ -4,8 +4,8 @@ Papers: Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network"
 Romero et al., "FitNets: Hints for Thin Deep Nets", ICLR 2015.
 Departures: the student is no narrower copy, which at a tenth of the parameters is worse than PCA (docs/compression.md).
 It works in a few principal components of the records: it starts as PCA with codes as like the teacher's as linear ones
-can be, two small networks learn what is missing, and the components learn with them. It reconstructs a mixture of the
-record and of what the teacher makes of it, so it may become better than its teacher.
+can be, two small networks learn what is missing, and the components learn with them. Of its teacher it keeps codes; it
+reconstructs the record itself, unless `record` asks for what the teacher makes of it, and so may become the better one.
 Limits: the code has the teacher's size and meaning, so PCA at that size has to fit into the parameters allowed.
 """
 
@@ -40,7 +40,7 @@ _TINY = 1e-12
 
 
 class Params(MethodParams):
-    """The student's size, and what it learns."""
+    """The student's size, and what it learns; the defaults are the choice of tests/studies/student.py."""
 
     share: float = Field(0.1, gt=0, lt=1)
     """Of the teacher's parameters; the student has as many components as fit."""
@@ -48,13 +48,13 @@ class Params(MethodParams):
     """Passes over the training records; null: as many as the teacher's."""
     learning_rate_factor: float = Field(3.0, gt=0, le=100)
     """Times train.learning_rate: a small network takes larger steps."""
-    record: float = Field(0.5, ge=0, le=1)
+    record: float = Field(1.0, ge=0, le=1)
     """Share of the record itself in what the student is to reconstruct; the rest is the teacher's reconstruction."""
     reconstruction: float = Field(1.0, ge=0, le=1e6)
     """Weight of the squared distance of reconstructions, in units of the teacher's own error."""
-    code: float = Field(1.0, ge=0, le=1e6)
+    code: float = Field(0.1, ge=0, le=1e6)
     """Weight of the squared distance of codes, in units of their variance."""
-    score: float = Field(1.0, ge=0, le=1e6)
+    score: float = Field(0.0, ge=0, le=1e6)
     """Weight of the squared difference of the scores' logarithms."""
     max_auroc_loss: float = Field(0.005, ge=0, le=1)
     """AUROC on test that may be lost."""
