@@ -363,6 +363,7 @@ def test_register_takes_the_published_scorer_or_says_why_not(checkout: Path, mon
     relock()
     refused = run(sys.executable, "-m", "components.register", cwd=checkout)
     assert refused.returncode == 2 and refused.stderr.startswith("error: export.publish: bad; publish float32")
+    assert refused.stderr.count("\n") == 1
 
 
 def test_only_the_networks_own_weights_are_rounded() -> None:

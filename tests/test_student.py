@@ -7,7 +7,6 @@ the splits that judge.
 import csv
 import itertools
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -133,13 +132,8 @@ def test_the_choice_wants_every_error_below_pca_and_then_the_largest_area() -> N
 
 
 @pytest.mark.parametrize("method", ["int8_static", "student", "pruned"])
-def test_what_judges_and_what_decides_is_not_read(
-    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
-) -> None:
-    shutil.copytree(finished / "artifacts", tmp_path / "artifacts", symlinks=True)
-    shutil.copytree(finished / "components", tmp_path / "components")
-    shutil.copy(finished / "requirements.lock", tmp_path)
-    monkeypatch.chdir(tmp_path)
+def test_what_judges_and_what_decides_is_not_read(checkout: Path, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    monkeypatch.chdir(checkout)
     torch.set_num_threads(1)
     given = {"int8_static": {"records": 32}, "student": {"share": 0.3, "epochs": 1}, "pruned": {"epochs": 1}}
     params = resolve({method: given[method]})[method]
