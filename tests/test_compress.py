@@ -146,12 +146,14 @@ def test_pruned_weights_stay_zero_through_training_and_are_not_stored(root: Path
 
 def test_the_student_is_as_small_as_asked_and_learned_from_its_teacher(root: Path) -> None:
     row = table()["student"]
+    exported = json.loads(Path("artifacts/evaluate/vanilla/metrics.json").read_text())
     assert 0.4 < row["parameters_ratio"] <= 0.5
-    assert row["rank_correlation"] > 0.95 and row["auroc_loss"] < 0.02
+    # half of the parameters, and the better network: it reconstructs records, not what its teacher makes of them
+    assert row["rank_correlation"] > 0.8 and row["auroc_loss"] < 0 and row["mse"] < exported["mse"]
     records = np.load("artifacts/prepare/test.npy")
     theirs, ours = (onnx_runner(path, 1)(records)["code"] for path in (SCORER, folder("student") / "scorer.onnx"))
     unlike = np.square(ours - theirs).mean() / theirs.var(0).mean()
-    assert unlike < 0.6  # codes have the teacher's meaning: an unrelated network would be at 1 or above
+    assert unlike < 0.3  # codes have the teacher's meaning: an unrelated network would be at 1 or above
 
 
 def test_a_second_process_makes_the_same_bytes(root: Path, finished: Path, tmp_path: Path) -> None:
