@@ -39,7 +39,7 @@ def compress(
     from components.compressing.assembling import Workshop
     from components.models import find as find_model
 
-    original = _load(variant, opset, seed, artifacts)
+    original = load_original(variant, opset, seed, artifacts)
     model = original.config["model"]
     table: dict[str, Any] = {}
     with complete_dir(artifacts / "compress" / variant) as folder:
@@ -54,7 +54,12 @@ def compress(
     return table
 
 
-def _load(variant: str, opset: int, seed: int, artifacts: Path) -> "Original":
+def load_original(variant: str, opset: int, seed: int, artifacts: Path = ARTIFACTS) -> "Original":
+    """What there is to compress of a variant.
+
+    Raises:
+        UserError: an earlier stage's artifact is missing or damaged.
+    """
     from components.compressing import Original
     from components.data.splits import load_manifest
     from components.exporting.onnx_files import SCORER, load_onnx

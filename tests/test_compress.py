@@ -31,13 +31,10 @@ from components.compressing.judging import faults
 from components.compressing.network_part import layers, store_in_8_bits
 from components.compressing.pruned import mask, store_sparsely
 from components.compressing.recalibrating import feeds
-from components.compressing.student import narrowed, parameters
-from components.data.item import Item
 from components.data.splits import load_manifest
 from components.export import export
 from components.exporting.onnx_files import open_session
 from components.exporting.parity import onnx_runner
-from components.models import Blueprint
 from components.params.compare import Params as CompareParams
 from components.params.compress import Params
 from components.params.export import Params as ExportParams
@@ -151,12 +148,14 @@ def test_pruned_weights_stay_zero_through_training_and_are_not_stored(root: Path
 
 def test_the_student_is_as_small_as_asked_and_learned_from_its_teacher(root: Path) -> None:
     row = table()["student"]
+    exported = json.loads(Path("artifacts/evaluate/vanilla/metrics.json").read_text())
     assert 0.4 < row["parameters_ratio"] <= 0.5
-    assert row["rank_correlation"] > 0.95 and row["auroc_loss"] < 0.02
+    # half of the parameters, and the better network: it reconstructs records, not what its teacher makes of them
+    assert row["rank_correlation"] > 0.8 and row["auroc_loss"] < 0 and row["mse"] < exported["mse"]
     records = np.load("artifacts/prepare/test.npy")
     theirs, ours = (onnx_runner(path, 1)(records)["code"] for path in (SCORER, folder("student") / "scorer.onnx"))
     unlike = np.square(ours - theirs).mean() / theirs.var(0).mean()
-    assert unlike < 0.6  # codes have the teacher's meaning: an unrelated network would be at 1 or above
+    assert unlike < 0.3  # codes have the teacher's meaning: an unrelated network would be at 1 or above
 
 
 def test_a_second_process_makes_the_same_bytes(root: Path, finished: Path, tmp_path: Path) -> None:
@@ -264,24 +263,6 @@ def test_only_tensors_of_mostly_zeros_become_sparse() -> None:
     np.testing.assert_array_equal(y, np.ones((8, 8)))
 
 
-@pytest.mark.parametrize("model", ["vanilla", "conv", "unet", "tied", "residual"])
-@pytest.mark.parametrize("share", [0.1, 0.5])
-def test_the_student_is_the_widest_that_fits(model: str, share: float) -> None:
-    teacher = Blueprint(model, {"latent_dim": 16}, None, None, Item((1, 28, 28), True), "bce")
-    student = narrowed(teacher, share)
-    assert 0.5 * share < parameters(student) / parameters(teacher) <= share
-    assert student.params["latent_dim"] == 16 and student.model == model
-
-
-def test_the_student_of_a_wrapper_is_of_its_base_and_some_are_too_small() -> None:
-    item = Item((1, 8, 8), True)
-    sizes = {"latent_dim": 8, "hidden": [64]}
-    teacher = Blueprint("denoising", {"latent_dim": 8}, "vanilla", sizes, item, "bce")
-    assert narrowed(teacher, 0.5).model == "vanilla" and narrowed(teacher, 0.5).base is None
-    with pytest.raises(UserError, match=r"student\.share: 0\.01 is at most .* the narrowest 'vanilla' has 1,096"):
-        narrowed(teacher, 0.01)
-
-
 def test_limits_are_told_apart_and_every_broken_one_is_named(root: Path) -> None:
     from components.compressing.judging import Judgement
 
@@ -386,6 +367,7 @@ def test_register_takes_the_published_scorer_or_says_why_not(checkout: Path, mon
     relock()
     refused = run(sys.executable, "-m", "components.register", cwd=checkout)
     assert refused.returncode == 2 and refused.stderr.startswith("error: export.publish: bad; publish float32")
+    assert refused.stderr.count("\n") == 1
 
 
 def test_only_the_networks_own_weights_are_rounded() -> None:

@@ -151,12 +151,12 @@ def judge(
         false_alarm_rate=false / normal,
         **dict(zip(("false_alarm_low", "false_alarm_high"), exact_rate(false, normal)[1:], strict=True)),
         false_alarm_excess_p=alarm_tails(false, normal, calibration.n, calibration.m)[0],
-        **_areas(Scored(anomalous, np.stack([theirs.scores, ours.scores], axis=1))),
+        **areas(Scored(anomalous, np.stack([theirs.scores, ours.scores], axis=1))),
     )
 
 
-def _areas(scored: Scored) -> Mapping[str, float | None]:
-    """The area of the second model, and what it lost to the first."""
+def areas(scored: Scored) -> Mapping[str, float | None]:
+    """The area under the curve of the second of two models, and what it lost to the first (see `Judgement`)."""
     if not scored.rankable:
         return dict.fromkeys(("auroc", "auroc_loss", "auroc_loss_low", "auroc_loss_high"))
     placements = place(scored)

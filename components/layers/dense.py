@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 import torch.nn.functional as F
 from pydantic import Field
@@ -34,15 +34,6 @@ class DenseParams(ModelParams):
         """Every width of the encoder, from the record (`size` values) to the code."""
         hidden = default_hidden(size, self.latent_dim) if self.hidden is None else self.hidden
         return [size, *hidden, self.latent_dim]
-
-    def narrowed(self, factor: float, size: int) -> Self:
-        """See `ModelParams`; a layer that would hold less than two numbers for each of the code's goes altogether.
-
-        Behind an activation such a layer lets through less than the code could hold.
-        """
-        hidden = [width for width in (int(width * factor) for width in self.widths(size)[1:-1])
-                  if width >= 2 * self.latent_dim]  # fmt: skip
-        return self.model_copy(update={"hidden": hidden})
 
 
 def default_hidden(size: int, latent_dim: int) -> list[int]:

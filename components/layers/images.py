@@ -1,7 +1,6 @@
 """What convolutional models share: depth and width, the sizes of a shrinking image, and a norm of single records."""
 
 import math
-from typing import Self
 
 import torch
 from pydantic import Field
@@ -17,11 +16,6 @@ class ConvolutionParams(ModelParams):
     """Feature maps of the first layer; doubled by each further one."""
     depth: int = Field(3, ge=1, le=8)
     """Times that height and width are halved; fewer where a side would fall below 2 pixels."""
-
-    def narrowed(self, factor: float, size: int) -> Self:
-        """See `ModelParams`."""
-        del size
-        return self.model_copy(update={"channels": max(1, int(self.channels * factor))})
 
 
 def halvings(height: int, width: int, depth: int) -> list[tuple[int, int]]:

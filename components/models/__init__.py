@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -28,16 +28,6 @@ class ModelParams(Options):
 
     latent_dim: int = Field(32, ge=1)
     """Code size; most models need it smaller than the record."""
-
-    def narrowed(self, factor: float, size: int) -> Self:
-        """The same with all widths but the code's times `factor`, 0..1; a model without widths stays as it is.
-
-        Args:
-            factor: 1 changes nothing.
-            size: values of a record.
-        """
-        del factor, size
-        return self
 
 
 class Autoencoder(nn.Module):

@@ -1,22 +1,26 @@
 """Compressed scorers against the exported one: latency at batch 1, 64 and 4,096, and records per second.
 
     python -m tests.benchmarks compression                     of the study (`make study-compression` first)
-    python -m tests.benchmarks.compression --publish VARIANT   of this checkout, to the variant's run in MLflow
+    python -m tests.benchmarks.compression --publish VARIANT   of this checkout
 
 Sizes and accuracies are read from the artifacts, whose table does not depend on the machine; speeds are measured here,
-each round the exported scorer and the compressed one in turn, on one thread that does not spin while it waits.
+each round the exported scorer and the compressed one in turn, on one thread that does not spin while it waits. Either
+way they are logged to the variant's run in MLflow, as `speed.METHOD.batch_B_ms` and `..._of_float32`.
 """
 
+import contextlib
 import json
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
+from components.runtime.errors import UserError, run_main
 from tests.benchmarks.ratios import Ratio
 
 STUDY = Path(__file__).parents[2] / ".work/studies/compression"
@@ -57,6 +61,18 @@ class Speeds:
     def milliseconds(self, method: str, batch: int, exported: bool = False) -> float:
         """Median of the rounds, per batch."""
         return 1000 * statistics.median(pair[not exported] for pair in self.seconds[method, batch])
+
+    def metrics(self) -> dict[str, float]:
+        """Name in MLflow, then the median of the rounds: milliseconds, and how many times as fast as float32."""
+        found = {
+            f"speed.float32.batch_{batch}_ms": self.milliseconds(self.methods[0], batch, exported=True)
+            for batch in BATCHES
+        }
+        for method, batch in self.seconds:
+            name = f"speed.{method}.batch_{batch}"
+            found[f"{name}_ms"] = self.milliseconds(method, batch)
+            found[f"{name}_of_float32"] = statistics.median(self.ratios(method, batch))
+        return found
 
     def lines(self, variant: str) -> list[str]:
         """Rows of a Markdown table: milliseconds and ratio at every batch, and records per second at the largest."""
@@ -100,6 +116,11 @@ def measure() -> list[Ratio]:
     for variant in ("vanilla", "conv"):
         speeds = Speeds(STUDY, variant)
         print("\n".join(speeds.lines(variant)), flush=True)
+        try:
+            with contextlib.chdir(STUDY):
+                publish(variant, speeds)
+        except UserError as error:  # a study broken off before its end has figures and no runs
+            print(f"{variant}: speeds are not in MLflow: {error}")
         int8, student = speeds.table["int8_static"], speeds.table["student"]
         if variant == "vanilla":
             for batch in (64, 4096):
@@ -115,11 +136,11 @@ def measure() -> list[Ratio]:
     return found
 
 
-def publish(variant: str) -> None:
-    """Measure this checkout's scorers of a variant, and log what was found as metrics of its run.
+def publish(variant: str, speeds: Speeds) -> None:
+    """Log what was measured as metrics of the variant's run, which belongs to the checkout that one stands in.
 
     Raises:
-        UserError: results are missing or the store is away.
+        UserError: results are missing or not published, or the store is away.
     """
     from mlflow.entities import Metric
 
@@ -127,26 +148,24 @@ def publish(variant: str) -> None:
     from components.publishing.results import load_results
     from components.publishing.store import KEY_TAG, open_store
 
-    key, speeds, now = load_results().variant_key(variant), Speeds(Path(), variant), int(time.time() * 1000)
+    key, now = load_results().variant_key(variant), int(time.time() * 1000)
     with open_store(load_section("register").name) as store:
         runs = store.client.search_runs([store.experiment_id], f"tags.`{KEY_TAG}` = '{key}'")
         if not runs:
-            sys.exit(f"{variant}: its results are not published yet, run `python -m components.register` first")
-        metrics = [
-            Metric(f"speed.{method}.batch_{batch}_{what}", value, now, 0)
-            for method, batch in speeds.seconds
-            for what, value in (
-                ("ms", speeds.milliseconds(method, batch)),
-                ("of_float32", statistics.median(speeds.ratios(method, batch))),
-            )
-        ]
-        store.client.log_batch(runs[0].info.run_id, metrics=metrics)
+            raise UserError(f"MLflow, {variant}", "has no run of these results", "run `python -m components.register`")
+        store.client.log_batch(runs[0].info.run_id, metrics=[Metric(*row, now, 0) for row in speeds.metrics().items()])
+
+
+def main(variant: str) -> None:
+    """Measure the scorers of this checkout, print and publish."""
+    speeds = Speeds(Path(), variant)
     print("\n".join(speeds.lines(variant)))
+    publish(variant, speeds)
 
 
 if __name__ == "__main__":
     match sys.argv[1:]:
         case ["--publish", variant]:
-            publish(variant)
+            run_main(partial(main, variant))
         case _:
             sys.exit("use `python -m tests.benchmarks compression` or `… .compression --publish VARIANT`")

@@ -4,8 +4,8 @@ In:   the commit that is checked out, tests/studies/NAME.yaml: what differs from
       more than one run of the pipeline, under `sweep:` the variant and the values of `python -m flows.sweeping`, or
       under `one_class:` the classes that are normal, one after the other; or tests/studies/NAME.py, which is no
       pipeline and says itself what it does
-Out:  docs/studies/NAME/ — leaderboard.csv and report.html; of a sweep table.csv and plot.svg; of one-class runs
-      table.csv and table.md. The clone itself stays in .work/studies/NAME
+Out:  docs/studies/NAME/ — leaderboard.csv and report.html, where it compresses also compression.csv and .svg; of a
+      sweep table.csv and plot.svg; of one-class runs table.csv and table.md. The clone stays in .work/studies/NAME
 
 The clone makes a study harmless: the checkout's own artifacts, dvc.lock and registry are not touched. A study that is
 broken off goes on where it stopped, like any flow; a changed commit starts it afresh.
@@ -13,53 +13,30 @@ broken off goes on where it stopped, like any flow; a changed commit starts it a
 
 import importlib
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
+from tests.studies import _one_class
+from tests.studies._checkouts import ROOT, adjusted, edit_params, execute, read
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
-
-from conftest import edit_params, environment  # noqa: E402
-
-from tests.studies import _one_class  # noqa: E402
-
-SCRATCH = ROOT / ".work" / "studies"
 COMMIT = ("git", "-c", "user.name=study", "-c", "user.email=study@localhost", "commit", "-q", "--allow-empty", "-m")
 
 
-def clone(name: str) -> Path:
-    """A clone of the checked-out commit; the one of an earlier run where it is of the same commit."""
-    target, head = SCRATCH / name, _git(ROOT, "rev-parse", "HEAD")
-    if target.is_dir() and _git(target, "rev-parse", "origin/HEAD") == head:
-        return target
-    shutil.rmtree(target, ignore_errors=True)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["git", "clone", "-q", str(ROOT), str(target)], check=True)
-    (target / "dvc.lock").unlink(missing_ok=True)
-    return target
-
-
-def _git(where: Path, *arguments: str) -> str:
-    return subprocess.run(["git", *arguments], cwd=where, check=True, capture_output=True, text=True).stdout.strip()
-
-
-def train(target: Path) -> list[Path]:
+def train(target: Path, compresses: bool) -> list[Path]:
     """The training flow; returns the files to keep."""
-    _run(target, sys.executable, "-m", "flows.training")
-    return [target / "artifacts/compare" / file for file in ("leaderboard.csv", "report.html")]
+    execute(target, sys.executable, "-m", "flows.training")
+    names = ("leaderboard.csv", "report.html", *(("compression.csv", "compression.svg") if compresses else ()))
+    return [target / "artifacts/compare" / name for name in names]
 
 
 def sweep(target: Path, name: str, variant: str, over: str) -> list[Path]:
     """A sweep, which begins at a commit; returns the files to keep."""
-    _run(target, "dvc", "repro", "-q", "prepare", "resolve")
-    _run(target, "git", "add", "--all")
-    _run(target, *COMMIT, f"params of the study {name}")
-    _run(target, sys.executable, "-m", "flows.sweeping", name, "--variant", variant, "--over", over)
+    execute(target, "dvc", "repro", "-q", "prepare", "resolve")
+    execute(target, "git", "add", "--all")
+    execute(target, *COMMIT, f"params of the study {name}")
+    execute(target, sys.executable, "-m", "flows.sweeping", name, "--variant", variant, "--over", over)
     return [target / ".work/sweeps" / name / file for file in ("table.csv", "plot.svg")]
 
 
@@ -68,15 +45,11 @@ def one_class(target: Path, classes: list[str | int], study: dict[str, Any]) -> 
     found = []
     for normal in classes:
         edit_params(target, prepare={"normal_classes": [normal]})
-        _run(target, "dvc", "repro", "-q", "evaluate", "baseline")
+        execute(target, "dvc", "repro", "-q", "evaluate", "baseline")
         found += _one_class.rows(str(normal), study["variants"], study["baselines"], target / "artifacts")
     _one_class.write_csv(target / ".work" / "table.csv", found)
     (target / ".work" / "table.md").write_text(_one_class.table(found))
     return [target / ".work" / name for name in ("table.csv", "table.md")]
-
-
-def _run(target: Path, *command: str) -> None:
-    subprocess.run(command, cwd=target, env=environment(), check=True)
 
 
 def main(name: str) -> None:
@@ -93,13 +66,12 @@ def main(name: str) -> None:
 
 def pipeline(name: str) -> list[Path]:
     """A study that is params for the pipeline; returns the files to keep."""
-    study: dict[str, Any] = YAML(typ="safe").load(ROOT / "tests" / "studies" / f"{name}.yaml")
-    swept, classes, target = study.pop("sweep", None), study.pop("one_class", None), clone(name)
-    _git(target, "checkout", "-q", "origin/HEAD", "--", "params.yaml")
-    edit_params(target, **study)
+    study = read(name)
+    swept, classes = study.pop("sweep", None), study.pop("one_class", None)
+    target = adjusted(name, study)
     if swept:
         return sweep(target, name, **swept)
-    return one_class(target, classes, study) if classes else train(target)
+    return one_class(target, classes, study) if classes else train(target, "compress" in study)
 
 
 if __name__ == "__main__":
