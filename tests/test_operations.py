@@ -275,8 +275,8 @@ def test_one_line_takes_a_deployment_to_another_pool(deployed: Site, kind: str) 
 
 def test_the_page_says_nothing_that_is_not_typed_here_or_made_by_make(tmp_path: Path) -> None:
     page = (ROOT / "docs/operations.md").read_text()
-    blocks = re.findall(r"```(?:console|bash)\n(.*?)```", page, re.DOTALL)
-    lines = [line.removeprefix("$ ") for block in blocks for line in block.splitlines()]
+    scripts = re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
+    lines = [line for script in scripts for line in script.splitlines()] + re.findall(r"^\$ (.*)", page, re.MULTILINE)
     said = {part for text in (*lines, *re.findall(r"`([^`\n]+)`", page)) for part in text.split(" && ")}
     said = {re.sub(r"^[A-Z_]+=\S+ ", "", part) for part in said}
     targets = {target for part in said if part.startswith("make ") for target in part.split()[1:]}
