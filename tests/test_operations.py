@@ -226,6 +226,7 @@ def test_a_second_training_waits_and_one_that_fails_is_told(deployed: Site) -> N
 
 
 def test_an_alarm_trains_on_refreshed_data_and_both_it_and_the_new_champion_are_told(deployed: Site) -> None:
+    assert wait_until(lambda: deployed.have_ended("training/nightly"), seconds=180)
     toy, before = deployed.toy, len(deployed.runs("training/nightly"))
     toy.control("ingest", "")
     toy.write("source", "newer")
@@ -238,7 +239,8 @@ def test_an_alarm_trains_on_refreshed_data_and_both_it_and_the_new_champion_are_
     (trained,) = deployed.runs("training/nightly")[before:]
     assert (trained["state_name"], trained["parameters"]) == ("Promoted", {"refresh": True, "wait": True})
     assert toy.executed().count("ingest") == 1 and toy.read("artifacts/ingest/data") == "newer"
-    assert wait_until(lambda: deployed.told.got("drift", "Alarm: ks: started training/nightly as"))
+    page = f"{deployed.settings.url('prefect')}/runs/flow-run/"
+    assert wait_until(lambda: deployed.told.got("drift", "Alarm: ks: started training/nightly as", page))
     assert wait_until(lambda: deployed.told.got("a new champion", "champion: version 2: every gate holds"))
 
 
@@ -246,7 +248,8 @@ def test_scoring_is_asked_for_what_the_deployment_names(deployed: Site) -> None:
     deployed.toy.executed()
     deployed.type("prefect deployment run scoring/hourly --watch")
     assert deployed.toy.executed() == ["score", "--", "data/incoming"]
-    assert "training" in deployed.type(RECENT)
+    (run,) = deployed.runs("scoring/hourly")
+    assert run["id"][:13] in deployed.type(RECENT)
 
 
 def test_the_address_of_a_notification_is_nowhere_in_clear(deployed: Site) -> None:
