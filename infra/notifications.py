@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 VARIABLE = "HOURGLASS_WEBHOOK"
 BLOCK = "hourglass"
 HOUR = timedelta(hours=1)
-_BODY = "{{ flow_run.state.name }}: {{ flow_run.state.message }}\n{{ flow_run | ui_url }}"
+_BODY = "{{ flow_run.state.name }}: {{ flow_run.state.message }}\n{{ flow_run | ui_url or flow_run.name }}"
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ def server(settings: Settings) -> Server:
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": postgres.url(settings, "prefect", "asyncpg"),
             "PREFECT_SERVER_API_AUTH_STRING": _auth(settings),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_UI_URL": settings.url("prefect"),  # for links in what it tells people
         },
         is_well=lambda: answers(f"{settings.url('prefect')}/api/health"),
     )
