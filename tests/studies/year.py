@@ -47,7 +47,7 @@ DRIFT, SLOW_DRIFT, SLOW_NIGHTS = 130, 230, 20
 """Nights on which the subspace of the records turns at once, and begins to turn a little every night."""
 BAD, BAD_IN_SHADOW, SHADOW_FROM = 60, 320, 200
 """Nights of the bad deliveries, and from when on winners are in shadow first."""
-COLUMNS, UNITS, NOISE, ANOMALOUS, ANGLE = 16, 4, 0.05, 0.01, 20.0
+COLUMNS, UNITS, NOISE, ANOMALOUS, ANGLE = 16, 4, 0.05, 0.01, 7.0
 PARAMS = {
     "ingest": {"source": "npz", "path": "feed/records.npz"},
     "prepare": {"normal_classes": None},
