@@ -79,11 +79,14 @@ def _run(target: Path, *command: str) -> None:
     subprocess.run(command, cwd=target, env=environment(), check=True)
 
 
-def main(name: str) -> None:
-    """Run the study and keep its results."""
+def main(name: str, *arguments: str) -> None:
+    """Run the study and keep its results; arguments are for one that is a script."""
     is_script = (ROOT / "tests" / "studies" / f"{name}.py").exists()
     with tempfile.TemporaryDirectory() as scratch:
-        files = importlib.import_module(f"tests.studies.{name}").run(Path(scratch)) if is_script else pipeline(name)
+        if is_script:
+            files = importlib.import_module(f"tests.studies.{name}").run(Path(scratch), *arguments)
+        else:
+            files = pipeline(name)
         results = ROOT / "docs" / "studies" / name
         results.mkdir(parents=True, exist_ok=True)
         for file in files:

@@ -2,7 +2,7 @@
 
 In:   nothing; records are drawn here, and the date of each night is handed to the components
 Out:  docs/studies/year/ — year.png, events.md, history.txt, nights.csv
-Run:  make study-year, or `python -m tests.studies.year NIGHTS` for the first nights alone
+Run:  make study-year, or `python -m tests.studies year NIGHTS` for the first nights alone
 
 Every night 200 records arrive; the champion scores them, monitoring looks, versions in shadow are settled, and an alarm
 has the model trained anew on the records of the latest fortnight. A training also stands in the calendar each quarter.
@@ -18,7 +18,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import chdir, redirect_stdout
 from dataclasses import asdict, astuple, dataclass, field, fields
@@ -185,7 +184,7 @@ def size_of(place: Path) -> float:
     return sum(file.lstat().st_size for file in files) / 2**20
 
 
-def run(scratch: Path, nights: int = NIGHTS) -> list[Path]:
+def run(scratch: Path, nights: int | str = NIGHTS) -> list[Path]:
     """Live through the year; returns the files to keep."""
     year = Year()
     target = clone("year")
@@ -193,7 +192,7 @@ def run(scratch: Path, nights: int = NIGHTS) -> list[Path]:
     edit_params(target, **PARAMS)
     with chdir(target):
         Path("incoming").mkdir()
-        for night in range(nights):
+        for night in range(int(nights)):
             run_night(year, night)
         with open_store("hourglass") as store:
             moves = history(store)
@@ -267,9 +266,3 @@ def draw(year: Year, moves: Sequence[Entry]) -> Figure:
     disk.set_xlabel("night")
     disk.legend(ncols=4, fontsize="small")
     return figure
-
-
-if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as kept:
-        run(Path(kept), int(sys.argv[1]))
-        print((Path(kept) / "events.md").read_text(), (Path(kept) / "history.txt").read_text(), sep="\n")
