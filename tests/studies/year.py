@@ -66,7 +66,7 @@ def records(night: int, site: int = 0) -> np.ndarray:
 
     Another site has other factors.
     """
-    generator = np.random.default_rng([night, site])
+    generator = np.random.default_rng([night + FORTNIGHT, site])
     axes = np.linalg.qr(np.random.default_rng(site).normal(size=(COLUMNS, COLUMNS)))[0]
     turns = (night >= DRIFT) + np.clip((night - SLOW_DRIFT + 1) / SLOW_NIGHTS, 0, 1)
     angle = np.radians(ANGLE) * turns
@@ -121,8 +121,6 @@ def run_night(year: Year, night: int) -> None:
     now, trained = date_of(night), False
     batch = Path(f"incoming/night-{night:03}.npy")
     np.save(batch, records(night))
-    if night == 0:
-        trained = train(year, night, "the first")
     if night == SHADOW_FROM:
         edit_params(Path(), register=SHADOW)
         year.note(night, "winners are in shadow first from now on")
@@ -166,7 +164,7 @@ def train(year: Year, night: int, why: str, site: int = 0) -> bool:
     """Refresh the source, run what is stale, publish."""
     Path("feed").mkdir(exist_ok=True)
     latest = range(night - FORTNIGHT + 1, night + 1)
-    np.savez("feed/records.npz", x=np.concatenate([records(each, site) for each in latest if each >= 0 or night == 0]))
+    np.savez("feed/records.npz", x=np.concatenate([records(each, site) for each in latest]))
     for command in (["-f", "-s", "ingest"], []):
         subprocess.run(["dvc", "repro", "-q", *command], env=environment(), check=True, stdout=subprocess.DEVNULL)
     outcome = publish(load_section("register"), date_of(night))
@@ -192,6 +190,7 @@ def run(scratch: Path, nights: int | str = NIGHTS) -> list[Path]:
     edit_params(target, **PARAMS)
     with chdir(target):
         Path("incoming").mkdir()
+        train(year, -1, "the first")
         for night in range(int(nights)):
             run_night(year, night)
         with open_store("hourglass") as store:
