@@ -186,8 +186,10 @@ def run(scratch: Path, nights: int | str = NIGHTS) -> list[Path]:
     """Live through the year; returns the files to keep."""
     year = Year()
     target = clone("year")
-    subprocess.run(["git", "clean", "-fdXq"], cwd=target, check=True)
+    for command in (["clean", "-fdXq"], ["checkout", "-q", "HEAD", "--", "."]):
+        subprocess.run(["git", *command], cwd=target, check=True)
     edit_params(target, **PARAMS)
+    subprocess.run([sys.executable, "-m", "flows.running.prune"], cwd=target, env=environment(), check=True)
     with chdir(target):
         Path("incoming").mkdir()
         train(year, -1, "the first")
