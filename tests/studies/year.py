@@ -46,12 +46,12 @@ DRIFT, SLOW_DRIFT, SLOW_NIGHTS = 130, 230, 20
 """Nights on which the subspace of the records turns at once, and begins to turn a little every night."""
 BAD, BAD_IN_SHADOW, SHADOW_FROM = 60, 320, 200
 """Nights of the bad deliveries, and from when on winners are in shadow first."""
-COLUMNS, UNITS, NOISE, ANOMALOUS, ANGLE = 16, 4, 0.05, 0.01, 7.0
+COLUMNS, UNITS, NOISE, ANOMALOUS, ANGLE = 16, 2, 0.05, 0.01, 10.0
 PARAMS = {
     "ingest": {"source": "npz", "path": "feed/records.npz"},
     "prepare": {"normal_classes": None},
     "variants": {
-        "vanilla": {"model": "vanilla", "latent_dim": UNITS, "hidden": [32], "epochs": 40},
+        "vanilla": {"model": "vanilla", "latent_dim": UNITS, "hidden": [32], "epochs": 60, "learning_rate": 0.01},
         "pca": {"model": "pca", "latent_dim": UNITS},
     },
     "baselines": {},
@@ -62,16 +62,17 @@ SHADOW = {"shadow_records": 400, "shadow_hours": 24.0}
 
 
 def records(night: int, site: int = 0) -> np.ndarray:
-    """What comes in on a night (record, column) float32: four factors, bent, seen through noise, a few of them noise.
+    """What comes in on a night (record, column) float32: a curved sheet seen through noise, and a few records of noise.
 
-    Another site has other factors.
+    Two numbers make a record and four columns bend the sheet, so no plane holds it. Another site has another sheet.
     """
     generator = np.random.default_rng([night + FORTNIGHT, site])
     axes = np.linalg.qr(np.random.default_rng(site).normal(size=(COLUMNS, COLUMNS)))[0]
     turns = (night >= DRIFT) + np.clip((night - SLOW_DRIFT + 1) / SLOW_NIGHTS, 0, 1)
     angle = np.radians(ANGLE) * turns
-    plane = np.cos(angle) * axes[:UNITS] + np.sin(angle) * axes[UNITS : 2 * UNITS]
-    values = np.tanh(generator.normal(size=(RECORDS, UNITS))) @ plane
+    span = np.cos(angle) * axes[:4] + np.sin(angle) * axes[4:8]
+    first, second = generator.uniform(-1, 1, (2, RECORDS))
+    values = np.stack([first, second, first**2 - 1 / 3, 2 * first * second], axis=1) @ span
     values += generator.normal(scale=NOISE, size=values.shape)
     strange = generator.random(RECORDS) < ANOMALOUS
     values[strange] = generator.normal(scale=0.5, size=(strange.sum(), COLUMNS))
