@@ -72,7 +72,7 @@ class Look:
         return "\n".join([counted, *aside, *lines, f"report: {self.report}"])
 
 
-def look(request: Request, name: str, params: Params, seed: int) -> Look:
+def look(request: Request, name: str, params: Params, seed: int, now: datetime | None = None) -> Look:
     """Look at what is new, write down what was found, and remember it.
 
     Args:
@@ -80,6 +80,7 @@ def look(request: Request, name: str, params: Params, seed: int) -> Look:
         name: of the registered model.
         params: limits and sizes.
         seed: of ties, resamples and permutations.
+        now: time of the look; the clock's where it is None.
 
     Raises:
         UserError: no such folder or version, something in them cannot be read, or the store is away.
@@ -95,7 +96,7 @@ def look(request: Request, name: str, params: Params, seed: int) -> Look:
     with _one_at_a_time(), open_store(name) as store:
         version = _find_version(store, request.version)
         reference = load_reference(store, str(version.version))
-        home, at = MONITORING / name / str(version.version), datetime.now(UTC)
+        home, at = MONITORING / name / str(version.version), now or datetime.now(UTC)
         before = load(home / MEMORY, version.run_id, reference.calibration)
         memory, table = _read_rows(before, request.rows, reference, params)
         for part in new_parts(request.scored, frozenset(memory.parts)):

@@ -52,11 +52,14 @@ def one_class(target: Path, classes: list[str | int], study: dict[str, Any]) -> 
     return [target / ".work" / name for name in ("table.csv", "table.md")]
 
 
-def main(name: str) -> None:
-    """Run the study and keep its results."""
+def main(name: str, *arguments: str) -> None:
+    """Run the study and keep its results; arguments are for one that is a script."""
     is_script = (ROOT / "tests" / "studies" / f"{name}.py").exists()
     with tempfile.TemporaryDirectory() as scratch:
-        files = importlib.import_module(f"tests.studies.{name}").run(Path(scratch)) if is_script else pipeline(name)
+        if is_script:
+            files = importlib.import_module(f"tests.studies.{name}").run(Path(scratch), *arguments)
+        else:
+            files = pipeline(name)
         results = ROOT / "docs" / "studies" / name
         results.mkdir(parents=True, exist_ok=True)
         for file in files:
