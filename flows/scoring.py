@@ -37,6 +37,9 @@ def score(
     jobs: Count = 0,
     skip_limit: Count = 0,
     dvc: bool = False,
+    with_codes: bool = False,
+    codes: bool = False,
+    neighbours: Count = 0,
     retries: Count = 1,
     timeout: Seconds | None = None,
 ) -> "State":
@@ -51,10 +54,13 @@ def score(
         jobs: processes; 0 is as many as the CPUs allow.
         skip_limit: unreadable parts that may be left out.
         dvc: version the answer with DVC.
+        with_codes: also a column with the code of each record, which monitoring looks at.
+        codes: codes instead of scores.
+        neighbours: so many nearest training records of each instead of scores.
         retries: further attempts after a fault of the machine; each goes on where the last one was ended.
         timeout: seconds that one attempt may take.
     """
-    arguments = as_arguments(Request(source, model, out, fdr, id, jobs, skip_limit, dvc))
+    arguments = as_arguments(Request(source, model, out, fdr, id, jobs, skip_limit, dvc, with_codes, codes, neighbours))
     with Children() as children:
         scoring = tasks.submit(SCORE, lambda log: run_module(children, SCORE, log, timeout, arguments), retries)
         state = tasks.final_state(scoring)

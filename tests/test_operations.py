@@ -50,12 +50,13 @@ TYPED = {
     "prefect deployment run training/nightly --watch",
     "prefect deployment run scoring/hourly --watch",
     "prefect deployment run monitoring/hourly --watch",
+    "prefect deployment run retention/weekly --watch",
     RECENT,
     OWN_POOL.format("docker"),
     OWN_POOL.format("kubernetes"),
 }
 """What the tests type, and so all that the page may say."""
-SCORE = "import sys\nopen('executions', 'a').write(' '.join(['score', *sys.argv[1:]]))\n"
+TELL = "import sys\nopen('executions', 'a').write(' '.join([{!r}, *sys.argv[1:]]))\n"
 HOURLY = ("scoring/hourly", "monitoring/hourly")
 NIGHT = 'cron: "0 2 * * *"'
 WEBHOOK_PATH = "/services/T0/secret"
@@ -169,7 +170,8 @@ def site() -> Iterator[Site]:
     for name in ("components/bulk", "components/drifting", "infra"):
         (toy.path / name).symlink_to(ROOT / name)
     toy.write("components/drift.py", DRIFT)
-    toy.write("components/score.py", SCORE)
+    for act in ("score", "retain"):
+        toy.write(f"components/{act}.py", TELL.format(act))
     settings = open_settings(toy.path / ".stack")
     with receiver() as told:
         made = Site(toy, settings, told)
@@ -247,9 +249,15 @@ def test_an_alarm_trains_on_refreshed_data_and_both_it_and_the_new_champion_are_
 def test_scoring_is_asked_for_what_the_deployment_names(deployed: Site) -> None:
     deployed.toy.executed()
     deployed.type("prefect deployment run scoring/hourly --watch")
-    assert deployed.toy.executed() == ["score", "--", "data/incoming"]
+    assert deployed.toy.executed() == ["score", "--with-codes", "--", "data/incoming"]
     (run,) = deployed.runs("scoring/hourly")
     assert run["id"][:13] in deployed.type(RECENT)
+
+
+def test_retention_waits_for_trainings_and_only_lists(deployed: Site) -> None:
+    deployed.toy.executed()
+    deployed.type("prefect deployment run retention/weekly --watch")
+    assert deployed.toy.executed() == ["retain", "--wait"]
 
 
 def test_the_address_of_a_notification_is_nowhere_in_clear(deployed: Site) -> None:
