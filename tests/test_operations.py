@@ -57,7 +57,7 @@ TYPED = {
 }
 """What the tests type, and so all that the page may say."""
 TELL = "import sys\nopen('executions', 'a').write(' '.join([{!r}, *sys.argv[1:]]))\n"
-HOURLY = ("scoring/hourly", "monitoring/hourly")
+OTHERS = ("scoring/hourly", "monitoring/hourly", "retention/weekly")
 NIGHT = 'cron: "0 2 * * *"'
 WEBHOOK_PATH = "/services/T0/secret"
 
@@ -194,7 +194,7 @@ def deployed(site: Site) -> Site:
     assert NIGHT in written
     site.toy.write("prefect.yaml", written.replace(NIGHT, f'cron: "0 {(now.hour + 12) % 24} * * *"'))
     at_terminal(site, "prefect deploy --all")
-    for name in HOURLY:  # the clock on the wall must not start them
+    for name in OTHERS:  # the clock on the wall must not start them
         site.ask(f"deployments/{site.deployment(name)['id']}/pause_deployment")
     site.type("python -m infra.notifications")
     nights = {"start_time": (now - timedelta(days=3)).isoformat(), "end_time": now.isoformat(), "min_runs": 3}
@@ -275,7 +275,7 @@ def test_one_line_takes_a_deployment_to_another_pool(deployed: Site, kind: str) 
     deployed.toy.write("prefect.yaml", moved.replace("name: hourly", f"name: {kind}"))
     at_terminal(deployed, "prefect deploy --all")
     mounted = [f"{deployed.toy.path}:/checkout"] if kind == "docker" else None
-    for usual in ("training/nightly", *HOURLY):
+    for usual in ("training/nightly", *OTHERS):
         found = deployed.deployment(f"{usual.partition('/')[0]}/{kind}")
         (step,) = found["pull_steps"]
         assert step["prefect.deployments.steps.set_working_directory"] == {"directory": "/checkout"}
@@ -302,7 +302,7 @@ def test_the_page_says_nothing_that_is_not_typed_here_or_made_by_make(tmp_path: 
 
 
 def test_every_parameter_of_a_flow_is_described_in_prefects_pages(deployed: Site) -> None:
-    for name in ("training/nightly", *HOURLY):
+    for name in ("training/nightly", *OTHERS):
         found = deployed.deployment(name)
         schema = found["parameter_openapi_schema"]["properties"]
         assert found["parameters"].keys() <= schema.keys() and found["enforce_parameter_schema"]
