@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from components.publishing.key import is_published
-from components.runtime.errors import UserError, run_main
+from components.runtime.errors import UserError, as_user_error, run_main
 from flows.running import tasks
 from flows.running.artifacts import show_results
 from flows.running.children import Children, leave_on_sigterm
@@ -109,6 +109,10 @@ def train(
             return tasks.done("every stage is up to date, and what they made is published")
     except UserError as error:
         return tasks.refused(error)
+    except Exception as error:
+        if mended := as_user_error(error):
+            return tasks.refused(mended)
+        raise
 
 
 def training_flow() -> "Flow[..., State]":
