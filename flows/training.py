@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, get_args
 
 from components.checkout.lock import one_flow
 from components.publishing.key import is_published, published
-from components.runtime.errors import UserError, run_main
+from components.runtime.errors import UserError, as_user_error, run_main
 from flows.running import tasks
 from flows.running.artifacts import show_results
 from flows.running.children import Children, leave_on_sigterm
@@ -118,6 +118,10 @@ def train(
             return tasks.done(told, PROMOTED if is_new_champion else None)
     except UserError as error:
         return tasks.refused(error)
+    except Exception as error:
+        if mended := as_user_error(error):
+            return tasks.refused(mended)
+        raise
 
 
 def training_flow() -> "Flow[..., State]":

@@ -39,6 +39,7 @@ def raises(error: BaseException) -> Callable[[], None]:
         # numpy, SQLite, safetensors and torch on a full disk
         (OSError("100000 requested and 2016 written"), "error: disk: the disk is full; free some space"),
         (OperationalError("database or disk is full"), "error: disk: the disk is full; free some space"),
+        (OperationalError("disk I/O error"), "error: disk: the disk fails; see whether it is full or broken"),
         (SafetensorError("I/O error: No space left on device (os error 28)"), "error: disk: the disk is full; free"),
         (RuntimeError("[enforce fail at x.cc:671] . unexpected pos 576 vs 534"), "error: disk: the disk is full; free"),
         (OSError(errno.EROFS, "Read-only file system"), "error: disk: the file system is read-only; run in a writable"),

@@ -43,6 +43,7 @@ class UserError(Exception):
 _ENVIRONMENT = {
     errno.ENOSPC: ("the disk is full", "free some space and run again, finished stages are kept"),
     errno.EDQUOT: ("the disk quota is used up", "free some space and run again, finished stages are kept"),
+    errno.EIO: ("the disk fails", "see whether it is full or broken, then run again, finished stages are kept"),
     errno.EROFS: ("the file system is read-only", "run in a writable checkout"),
     errno.EACCES: ("permission denied", "make it readable (and the checkout writable) for this user"),
     errno.EPERM: ("operation not permitted", "make it readable (and the checkout writable) for this user"),
@@ -58,6 +59,8 @@ def as_user_error(error: BaseException) -> UserError | None:
     number = error.errno if isinstance(error, OSError) else None
     if _FULL.search(str(error)):
         number = errno.ENOSPC
+    elif "disk I/O error" in str(error):  # SQLite's, where it could not make room for its own bookkeeping
+        number = errno.EIO
     if number not in _ENVIRONMENT:
         return None
     what, fix = _ENVIRONMENT[number]
