@@ -123,7 +123,9 @@ def make_numbers(artifacts: Path) -> str:
     write_json(artifacts / "prepare/manifest.json", manifest.to_json())
     drawn = np.random.default_rng(79).normal(0, 1, (N, 4))
     scores = np.sort(np.square(drawn).mean(1)).astype(np.float32)
-    graph = _GRAPH.replace("uint8[", "float[").replace("batch, 1, 8, 8]", "batch, 4]")
+    write_json(artifacts / "prepare/validation.json", {"missing": {}})
+    graph = _GRAPH.replace("uint8[", "float[").replace("batch, 1, 8, 8]", "batch, 4]").replace("batch, 8]", "batch, 4]")
+    graph = graph.replace("ReduceMean <keepdims: int = 0> (scaled, rows)", "Identity (scaled)")
     _write_scorer(artifacts / "export/numbers/scorer.onnx", graph, 1, np.zeros(4), scores)
     write_calibration(artifacts / "threshold/numbers", scores)
     return "numbers"
