@@ -6,7 +6,6 @@ Reference: an undisturbed run of the same project; DVC's lock, every file and ev
 import os
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from urllib.parse import urlsplit
@@ -164,12 +163,3 @@ def test_the_table_counts_what_happened(tmp_path: Path) -> None:
         "| kill | export | 1 | died / badly | differs: lock |",
         f"| kill | train | 2 | died | {EQUAL} |",
     ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _alone() -> Iterator[None]:
-    """No server of the operator's takes part."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI"):
-            patch.delenv(name, raising=False)
-        yield

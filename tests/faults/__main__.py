@@ -56,12 +56,14 @@ def write_page(commit: str, results: list[Result]) -> None:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__.partition("\n")[0])
-    parser.add_argument("kinds", nargs="*", choices=(*KINDS, []), metavar="KIND", help=f"of {', '.join(KINDS)} (all)")
+    parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of {', '.join(KINDS)} (all)")
     parser.add_argument("--kills", type=int, default=100, metavar="N", help="how many, at least (100)")
     parser.add_argument("--minutes", type=float, default=120, metavar="M", help="for kills, at most (120)")
     parser.add_argument("--seed", type=int, default=7, metavar="S", help="of the random times and victims (7)")
     parser.add_argument("--add", action="store_true", help="keep the results of earlier calls")
     options = parser.parse_args()
+    if unknown := set(options.kinds) - set(KINDS):
+        parser.error(f"no such kind: {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}")
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
     )
@@ -70,9 +72,9 @@ def main() -> None:
         memory.unlink(missing_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="hourglass-faults-"))
     folder.chmod(0o755)  # PostgreSQL runs as another user
-    until, random = time.monotonic() + 60 * options.minutes, Random(options.seed)
-    world = real_world(folder)
+    world, random = real_world(folder), Random(options.seed)
     print(f"an undisturbed run takes {world.seconds:.0f} s here", flush=True)
+    until = time.monotonic() + 60 * options.minutes
     for kind in options.kinds or KINDS:
         remember(memory, provoke(kind, world, random, options.kills, until))
     results = recall(memory)
