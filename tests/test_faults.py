@@ -156,9 +156,9 @@ def test_an_mlflow_server_that_answers_500_half_way_gets_one_version(checkout: P
 
 def test_the_table_counts_what_happened(tmp_path: Path) -> None:
     kills = [Result("kill", "train", "died", EQUAL)] * 2 + [Result("kill", "export", "died | badly", "differs: lock")]
-    remember(tmp_path / "results", kills[:1])
-    remember(tmp_path / "results", kills[1:])
-    assert recall(tmp_path / "results") == kills
+    remember(tmp_path / "results", "a", kills[:1])
+    remember(tmp_path / "results", "b", kills[1:])
+    assert recall(tmp_path / "results") == list(zip("abb", kills, strict=True))
     assert table(kills).splitlines()[2:] == [
         "| kill | export | 1 | died / badly | differs: lock |",
         f"| kill | train | 2 | died | {EQUAL} |",
