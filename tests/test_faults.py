@@ -6,7 +6,6 @@ Reference: an undisturbed run of the same project; DVC's lock, every file and ev
 import os
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from urllib.parse import urlsplit
@@ -157,19 +156,10 @@ def test_an_mlflow_server_that_answers_500_half_way_gets_one_version(checkout: P
 
 def test_the_table_counts_what_happened(tmp_path: Path) -> None:
     kills = [Result("kill", "train", "died", EQUAL)] * 2 + [Result("kill", "export", "died | badly", "differs: lock")]
-    remember(tmp_path / "results", kills[:1])
-    remember(tmp_path / "results", kills[1:])
-    assert recall(tmp_path / "results") == kills
+    remember(tmp_path / "results", "a", kills[:1])
+    remember(tmp_path / "results", "b", kills[1:])
+    assert recall(tmp_path / "results") == list(zip("abb", kills, strict=True))
     assert table(kills).splitlines()[2:] == [
         "| kill | export | 1 | died / badly | differs: lock |",
         f"| kill | train | 2 | died | {EQUAL} |",
     ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _alone() -> Iterator[None]:
-    """No server of the operator's takes part."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI"):
-            patch.delenv(name, raising=False)
-        yield

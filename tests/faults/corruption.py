@@ -97,10 +97,8 @@ def _remove_store(root: Path) -> None:
     (root / "mlflow.db").unlink()
 
 
-CACHED = Case("flipped byte in DVC's cache", "train.npy", only_cached("artifacts/prepare/train.npy"))
-LOCK = Case("dvc.lock cut short", "dvc.lock", _truncated("dvc.lock"), _remove_lock)
 CASES = (
-    CACHED,
+    Case("flipped byte in DVC's cache", "train.npy", only_cached("artifacts/prepare/train.npy")),
     Case("flipped byte in DVC's cache", "weights", only_cached("artifacts/train/vanilla/model.safetensors")),
     Case("flipped byte in DVC's cache", "scorer", only_cached("artifacts/export/pca/scorer.onnx")),
     Case("flipped byte, linked with the cache", "train.npy", linked("artifacts/prepare/train.npy")),
@@ -108,9 +106,7 @@ CASES = (
     Case("artifact cut short", "metrics.json", _truncated("artifacts/evaluate/vanilla/metrics.json")),
     Case("artifact cut short", "scorer", _truncated("artifacts/export/vanilla/scorer.onnx")),
     Case("artifact cut short", "manifest.json", _truncated("artifacts/prepare/manifest.json")),
-    LOCK,
-    LOCK,
-    LOCK,
+    *[Case("dvc.lock cut short", "dvc.lock", _truncated("dvc.lock"), _remove_lock)] * 3,
     Case("dvc.lock empty", "dvc.lock", lambda root, _: (root / "dvc.lock").write_text(""), _remove_lock),
     Case("DVC's list of locks cut short", "rwlock", _torn_locks),
     Case("DVC's run cache cut short", "runs", _torn_run_cache),

@@ -1,6 +1,6 @@
 """A full disk at each stage: a small tmpfs that is filled to the last block the moment the stage starts.
 
-Mounting needs root; who is not may give faults a user namespace: `unshare -Urm make faults`.
+Mounting needs root.
 """
 
 import os

@@ -73,8 +73,8 @@ class Relay:
                 else:
                     if fault == "cut":
                         server.sendall(data[: len(data) // 2])
-                    for end in (client, server):
-                        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                    server.shutdown(socket.SHUT_RDWR)  # closing alone would leave it to the thread that reads there
                 return
 
     def _meets(self) -> Fault | None:

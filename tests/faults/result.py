@@ -29,17 +29,18 @@ class Result:
         return self.continued == EQUAL
 
 
-def remember(file: Path, results: Iterable[Result]) -> None:
-    """Add results to those of earlier batches."""
+def remember(file: Path, commit: str, results: Iterable[Result]) -> None:
+    """Add results, and the commit that they are of, to those of earlier batches."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a", buffering=1) as stream:
         for result in results:
-            stream.write(json.dumps(dataclasses.asdict(result)) + "\n")
+            stream.write(json.dumps([commit, dataclasses.asdict(result)]) + "\n")
 
 
-def recall(file: Path) -> list[Result]:
-    """The results of all batches."""
-    return [Result(**json.loads(line)) for line in file.read_text().splitlines()] if file.exists() else []
+def recall(file: Path) -> list[tuple[str, Result]]:
+    """The results of all batches, each behind its commit."""
+    lines = file.read_text().splitlines() if file.exists() else []
+    return [(commit, Result(**fields)) for commit, fields in map(json.loads, lines)]
 
 
 def table(results: Iterable[Result]) -> str:
