@@ -14,6 +14,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from components.publishing.store import KEY_TAG, TAG, Store
@@ -30,6 +31,8 @@ REPLACED = f"{TAG}previous_champion"
 LAST = f"{TAG}last_move"
 """Tag of a version: its latest move, with the reason."""
 _NUMBER, _PLAN, _MOVED = f"{TAG}move", f"{TAG}plan", f"{TAG}moved"
+_COUNT = "records"
+"""Metric that every set of figures has."""
 _LONGEST_TAG = 4000  # MLflow takes 5,000
 
 
@@ -152,15 +155,18 @@ def make(store: Store, move: Move, key: str, now: datetime) -> bool:
     return True
 
 
-def log_figures(store: Store, entry: Entry, figures: Mapping[str, float], step: int) -> None:
-    """Add numbers to a move's run, once for each step."""
+def log_figures(store: Store, entry: Entry, figures: Mapping[str, float], step: int, file: Path | None = None) -> None:
+    """Add numbers, and a file with what is behind them, to a move's run, once for each step."""
     from mlflow.entities import Metric
 
-    known = store.client.get_metric_history(entry.run_id, "records")
-    if figures and all(point.step != step for point in known):
-        at = int(entry.at.timestamp() * 1000)
-        metrics = [Metric(name, float(value), at, step) for name, value in figures.items()]
-        store.client.log_batch(entry.run_id, metrics)
+    known = store.client.get_metric_history(entry.run_id, _COUNT)
+    if not figures or any(point.step == step for point in known):
+        return
+    if file:  # before the numbers, by which it is known to be there
+        store.client.log_artifact(entry.run_id, str(file))
+    at = int(entry.at.timestamp() * 1000)
+    values = {**figures, _COUNT: figures.get(_COUNT, 0)}
+    store.client.log_batch(entry.run_id, [Metric(name, float(value), at, step) for name, value in values.items()])
 
 
 def _carry_out(store: Store, entry: Entry) -> None:
@@ -183,7 +189,7 @@ def _carry_out(store: Store, entry: Entry) -> None:
                 client.delete_registered_model_alias(name, alias)
         text = f"{move.kind} on {entry.at:%Y-%m-%d %H:%M} UTC: {move.reason}"
         client.set_model_version_tag(name, move.version, LAST, text[:_LONGEST_TAG])
-    log_figures(store, entry, {**move.figures, "records": move.figures.get("records", 0)} if move.figures else {}, 0)
+    log_figures(store, entry, move.figures, 0)
     client.set_terminated(entry.run_id, "FINISHED")
 
 
