@@ -21,6 +21,7 @@ from components.publishing.store import KEY_TAG, TAG, Store
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
+    from mlflow.store.entities import PagedList
 
 Kind = Literal["promoted", "refused", "waits", "shadow begun", "confirmed", "rolled back", "by hand", "found"]
 """`confirmed`: the champion's probation ended well; `found`: the alias was moved by something else than this module."""
@@ -145,7 +146,7 @@ def make(store: Store, move: Move, key: str, now: datetime) -> bool:
         last = latest(store)
         number = last.number + 1 if last else 1
         run = store.client.create_run(
-            _place(store),
+            Store(store.client, _experiment(store)).experiment_id,
             start_time=int(now.timestamp() * 1000),
             tags=_tags(move, number, key),
             run_name=f"{number} {move.kind}: version {move.version}",
@@ -219,12 +220,17 @@ def _entry(run: "Run") -> Entry:
     return Entry(int(tags[_NUMBER]), at, move, state, run.info.run_id)
 
 
-def _search(store: Store, where: str, most: int, token: str | None = None) -> Any:
+def _search(store: Store, where: str, most: int, token: str | None = None) -> "PagedList[Run]":
+    from mlflow.store.entities import PagedList
+
+    place = store.client.get_experiment_by_name(_experiment(store))
+    if place is None:
+        return PagedList([], None)
     both = " AND ".join(filter(None, (f"tags.`{_NUMBER}` LIKE '%'", where)))
     order = [f"tags.`{_NUMBER}` DESC"]
-    return store.client.search_runs([_place(store)], both, max_results=most, order_by=order, page_token=token)
+    return store.client.search_runs([place.experiment_id], both, max_results=most, order_by=order, page_token=token)
 
 
-def _place(store: Store) -> str:
-    """The experiment of the history, apart from the runs of trainings: nothing cleans it up with theirs."""
-    return Store(store.client, f"{store.name}.promotions").experiment_id
+def _experiment(store: Store) -> str:
+    """Of the history, apart from the runs of trainings: nothing cleans it up with theirs."""
+    return f"{store.name}.promotions"
