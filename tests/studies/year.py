@@ -133,7 +133,7 @@ def run_night(year: Year, night: int) -> None:
     found = look(LookAt(Path("scores")), params.name, load_section("drift"), 7, now)
     settled = settle(params, Path("scores"), now)
     for line in settled.lines:
-        if line.startswith(("rolled back", "version")) and "is in shadow of" not in line:
+        if not any(still in line for still in ("is in shadow", "is on probation")):
             year.note(night, line.partition(":")[0])
     if settled.champion == found.version:
         trained |= respond(year, night, found)
