@@ -218,7 +218,7 @@ def print_history(params: Params) -> None:
     """
     from components.publishing.moves import history
     from components.publishing.store import open_store
-    from components.reporting.terminal import print_moves
+    from components.reporting.moves import print_moves
 
     with open_store(params.name) as store:
         print_moves(history(store))

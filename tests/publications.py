@@ -15,6 +15,7 @@ from mlflow.tracking import MlflowClient
 from ruamel.yaml import YAML
 
 from components.params import read_params
+from components.publishing import moves, results
 from components.publishing.dvc_lock import dvc_md5, look_up
 from components.publishing.store import Store
 
@@ -137,7 +138,7 @@ def everything() -> dict[str, object]:
         inputs = [used.dataset.digest for used in entry.inputs.dataset_inputs]
         state[name] = (entry.info.status, entry.data.params, entry.data.metrics, history, inputs)
         state[f"{name} has"] = (set(entry.data.tags), artifacts(entry))
-    state["moves"] = [asdict(entry.move) for entry in history(Store(client(), NAME))]
+    state["moves"] = [asdict(entry.move) for entry in moves.history(Store(client(), NAME))]
     for version in client().search_model_versions(f"name = '{NAME}'"):
         state[f"version {version.version}"] = (version.status, set(version.tags), version.description)
     return state

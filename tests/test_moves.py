@@ -156,7 +156,7 @@ class Promotions(RuleBasedStateMachine):
     def settle(self, champion: str, other: str, deaths: int, after: bool) -> None:
         """Monitoring looks at the versions in shadow."""
         sides = [Finding("alarm_rate", verdict, "", 0.1, 0.05, 0.2, 0.1) for verdict in (champion, other)]
-        found = Comparison(99, 99, *sides, 1, 2, 3, 0.5, 0.9)
+        found = Comparison("2", 99, 99, *sides, 1, 2, 3, 0.5, 0.9)
         rules = settling.Rules(Path(), RULES, drift.Params(), self.now)
         before = len(self.history())
         with mock.patch.object(settling, "_compare", lambda *_: found):

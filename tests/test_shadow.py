@@ -168,7 +168,9 @@ def test_a_good_version_takes_over_when_records_and_hours_are_enough(here: Path)
     assert aliases() == {"champion": "1", "shadow": "2"}
     found = settle(RULES, Path("scores"), NOON + 6 * HOUR)
     assert aliases() == {"champion": "2", "previous": "1"} and found.champion == "2"
-    assert found.lines[0].startswith("version 2 takes over from 1: its alarm rate in shadow kept its band: alarms on ")
+    assert found.lines[0].startswith(
+        "version 2 takes over from 1: its alarm rate in shadow kept its band: version 2 alarms on "
+    )
     assert moves()[-1] == ("promoted", "2", "2") and not shadows()
     assert client().get_model_version(NAME, "2").tags["hourglass.last_move"].startswith("promoted on 2026-03-01 18:00")
     score_day(3, now=NOON + 7 * HOUR)  # now it is the one before that is in shadow
@@ -179,7 +181,7 @@ def test_a_version_whose_alarms_leave_their_band_in_shadow_is_refused(here: Path
     begin("3")
     score_day(1)
     (line,) = settle(RULES, Path("scores"), NOON + 6 * HOUR).lines
-    assert line.startswith("version 3 is refused: its alarm rate in shadow left its band: alarms on ")
+    assert line.startswith("version 3 is refused: its alarm rate in shadow left its band: version 3 alarms on ")
     assert aliases() == {"champion": "1"} and moves()[-1] == ("refused", "3", "1") and not shadows()
 
 
@@ -209,15 +211,21 @@ def test_where_the_data_moved_the_champion_stays(here: Path) -> None:
     promote("3")
     score_day(1, strange=150, now=NOON + HOUR)
     (line,) = settle(RULES, Path("scores"), NOON + 2 * HOUR).lines
-    assert "alarm rates of both left their bands, so the data moved; retrain" in line
+    assert "both left their bands, so the data moved, retrain: version 1 alarms on " in line
     assert aliases()["champion"] == "3" and moves()[-1][0] == "promoted"
+
+
+def test_a_bad_champion_goes_back_even_when_nobody_looked_in_time(here: Path) -> None:
+    promote("3")
+    score_day(1, now=NOON + HOUR)
+    assert settle(RULES, Path("scores"), NOON + 90 * HOUR).lines[0].startswith("rolled back from version 3 to 1")
 
 
 def test_a_probation_ends(here: Path) -> None:
     promote("2")
     score_day(1, now=NOON + HOUR)
     (line,) = settle(RULES, Path("scores"), NOON + 47 * HOUR).lines
-    assert line.startswith("probation of version 2, promoted 2026-03-01 12:00 UTC, until 2026-03-03 12:00 UTC: alarms")
+    assert line.startswith("version 2 is on probation until 2026-03-03 12:00 UTC: version 1 alarms on ")
     assert "version 2 is confirmed" in settle(RULES, Path("scores"), NOON + 48 * HOUR).lines[0]
     assert settle(RULES, Path("scores"), NOON + 49 * HOUR).lines == ("no version is in shadow",)
     assert moves()[-1] == ("confirmed", "2", "2") and not shadows()

@@ -14,12 +14,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from components.publishing.store import KEY_TAG, TAG, Store
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
+    from mlflow.store.entities import PagedList
 
 Kind = Literal["promoted", "refused", "waits", "shadow begun", "confirmed", "rolled back", "by hand", "found"]
 """`confirmed`: the champion's probation ended well; `found`: the alias was moved by something else than this module."""
@@ -30,6 +32,8 @@ REPLACED = f"{TAG}previous_champion"
 LAST = f"{TAG}last_move"
 """Tag of a version: its latest move, with the reason."""
 _NUMBER, _PLAN, _MOVED = f"{TAG}move", f"{TAG}plan", f"{TAG}moved"
+_COUNT = "records"
+"""Metric that every set of figures has."""
 _LONGEST_TAG = 4000  # MLflow takes 5,000
 
 
@@ -142,7 +146,7 @@ def make(store: Store, move: Move, key: str, now: datetime) -> bool:
         last = latest(store)
         number = last.number + 1 if last else 1
         run = store.client.create_run(
-            _place(store),
+            Store(store.client, _experiment(store)).experiment_id,
             start_time=int(now.timestamp() * 1000),
             tags=_tags(move, number, key),
             run_name=f"{number} {move.kind}: version {move.version}",
@@ -152,15 +156,18 @@ def make(store: Store, move: Move, key: str, now: datetime) -> bool:
     return True
 
 
-def log_figures(store: Store, entry: Entry, figures: Mapping[str, float], step: int) -> None:
-    """Add numbers to a move's run, once for each step."""
+def log_figures(store: Store, entry: Entry, figures: Mapping[str, float], step: int, file: Path | None = None) -> None:
+    """Add numbers, and a file with what is behind them, to a move's run, once for each step."""
     from mlflow.entities import Metric
 
-    known = store.client.get_metric_history(entry.run_id, "records")
-    if figures and all(point.step != step for point in known):
-        at = int(entry.at.timestamp() * 1000)
-        metrics = [Metric(name, float(value), at, step) for name, value in figures.items()]
-        store.client.log_batch(entry.run_id, metrics)
+    known = store.client.get_metric_history(entry.run_id, _COUNT)
+    if not figures or any(point.step == step for point in known):
+        return
+    if file:  # before the numbers, by which it is known to be there
+        store.client.log_artifact(entry.run_id, str(file))
+    at = int(entry.at.timestamp() * 1000)
+    values = {**figures, _COUNT: figures.get(_COUNT, 0)}
+    store.client.log_batch(entry.run_id, [Metric(name, float(value), at, step) for name, value in values.items()])
 
 
 def _carry_out(store: Store, entry: Entry) -> None:
@@ -183,7 +190,7 @@ def _carry_out(store: Store, entry: Entry) -> None:
                 client.delete_registered_model_alias(name, alias)
         text = f"{move.kind} on {entry.at:%Y-%m-%d %H:%M} UTC: {move.reason}"
         client.set_model_version_tag(name, move.version, LAST, text[:_LONGEST_TAG])
-    log_figures(store, entry, {**move.figures, "records": move.figures.get("records", 0)} if move.figures else {}, 0)
+    log_figures(store, entry, move.figures, 0)
     client.set_terminated(entry.run_id, "FINISHED")
 
 
@@ -213,12 +220,17 @@ def _entry(run: "Run") -> Entry:
     return Entry(int(tags[_NUMBER]), at, move, state, run.info.run_id)
 
 
-def _search(store: Store, where: str, most: int, token: str | None = None) -> Any:
+def _search(store: Store, where: str, most: int, token: str | None = None) -> "PagedList[Run]":
+    from mlflow.store.entities import PagedList
+
+    place = store.client.get_experiment_by_name(_experiment(store))
+    if place is None:
+        return PagedList([], None)
     both = " AND ".join(filter(None, (f"tags.`{_NUMBER}` LIKE '%'", where)))
     order = [f"tags.`{_NUMBER}` DESC"]
-    return store.client.search_runs([_place(store)], both, max_results=most, order_by=order, page_token=token)
+    return store.client.search_runs([place.experiment_id], both, max_results=most, order_by=order, page_token=token)
 
 
-def _place(store: Store) -> str:
-    """The experiment of the history, apart from the runs of trainings: nothing cleans it up with theirs."""
-    return Store(store.client, f"{store.name}.promotions").experiment_id
+def _experiment(store: Store) -> str:
+    """Of the history, apart from the runs of trainings: nothing cleans it up with theirs."""
+    return f"{store.name}.promotions"

@@ -1,17 +1,12 @@
 """The leaderboard and its changes in a terminal: enough to know the answer and where to read on."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from components.comparing.changes import Change, Changes
 from components.comparing.wording import interval, number, percent, ratio, signed
-
-if TYPE_CHECKING:
-    from components.publishing.moves import Entry
 
 
 def print_leaderboard(board: dict[str, Any], rule: str, report: str) -> None:
@@ -71,30 +66,6 @@ def print_changes(changes: Changes) -> None:
         relative = "" if change.relative is None else f"{signed(100 * change.relative)} %"
         overlap = {None: "", True: "overlap", False: "apart"}[change.overlap]
         table.add_row(change.of, change.name, _value(change.before), _value(change.after), relative, overlap)
-    console.print(table)
-
-
-def print_moves(entries: "Sequence[Entry]") -> None:
-    """Print every move of the alias `champion`: when, what was decided about which version, who leads since, why."""
-    console = _console()
-    if not entries:
-        console.print("no version was ever decided about")
-        return
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("", "UTC", "move", "version", "champion", "reason"):
-        table.add_column(
-            heading, overflow="fold", justify="right" if heading in ("", "version", "champion") else "left"
-        )
-    for entry in entries:
-        move, state = entry.move, "" if entry.state == "done" else f" ({entry.state})"
-        table.add_row(
-            number(entry.number),
-            f"{entry.at:%Y-%m-%d %H:%M}",
-            f"{move.kind}{state}",
-            move.version,
-            move.after.champion or "-",
-            escape(move.reason),
-        )
     console.print(table)
 
 

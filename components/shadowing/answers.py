@@ -92,8 +92,8 @@ def _parts(scored: Path, champion: str, other: str) -> Iterator[tuple[pa.Table, 
     """Pairs of parts with the same records, each of the champion's parts once."""
     seen: set[str] = set()
     version = other.rpartition("/")[2]
-    for answer in sorted(path.parent for path in scored.rglob(_MANIFEST) if SHADOW not in path.parts):
-        shadow = place(answer, version)
+    for shadow in sorted(path.parent for path in scored.rglob(f"{SHADOW}/*/{version}/{_MANIFEST}")):
+        answer = shadow.parents[2] / shadow.parent.name
         if _by(answer) != champion or _by(shadow) != other:
             continue
         theirs = {_records(path): path for path in _files(shadow)}

@@ -26,6 +26,8 @@ _MOST_LISTED = 1000
 class Comparison:
     """The champion and a version in shadow."""
 
+    version: str
+    """The one in shadow."""
     records: int
     """Scored by both; what follows is about the latest of them."""
     latest: int
@@ -44,8 +46,8 @@ class Comparison:
     def __str__(self) -> str:
         rates = [f"{percent(f.effect)} ({percent(f.low)} to {percent(f.high)})" for f in (self.other, self.champion)]
         return (
-            f"alarms on {rates[0]} of the latest {number(self.latest)} records new to both, the champion's on "
-            f"{rates[1]}; limits {percent(self.other.limit)} and {percent(self.champion.limit)}; "
+            f"version {self.version} alarms on {rates[0]} of the latest {number(self.latest)} records new to both, "
+            f"the champion on {rates[1]}; limits {percent(self.other.limit)} and {percent(self.champion.limit)}; "
             f"{number(self.only_champion + self.only_other)} decisions differ (p {p_value(self.p)}), "
             f"rank correlation {self.rank_correlation:.3f}"
         )
@@ -70,11 +72,12 @@ class Comparison:
         }
 
 
-def compare(pairs: Pairs, champion: Calibration, other: Calibration, params: Params) -> Comparison:
-    """Compare two versions on at least one record."""
+def compare(version: str, pairs: Pairs, champion: Calibration, other: Calibration, params: Params) -> Comparison:
+    """Compare two versions on at least one record; `version` is the one in shadow."""
     ours, theirs = pairs.champion.alarms, pairs.other.alarms
     only = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
     return Comparison(
+        version,
         pairs.records,
         len(ours),
         _rate(pairs.champion, champion, params),

@@ -22,7 +22,17 @@ from components.params import drift, register
 from components.publishing.by_hand import back_to
 from components.publishing.key import forget_published
 from components.publishing.listing import was_fitted
-from components.publishing.moves import REPLACED, Aliases, Entry, Move, catch_up, log_figures, make, read_aliases
+from components.publishing.moves import (
+    REPLACED,
+    Aliases,
+    Entry,
+    Move,
+    catch_up,
+    latest_of,
+    log_figures,
+    make,
+    read_aliases,
+)
 from components.publishing.promotion import reopen
 from components.publishing.store import Store
 from components.runtime.errors import UserError
@@ -64,6 +74,7 @@ def settle(store: Store, rules: Rules) -> Settled:
     """
     if not rules.scored.is_dir():
         raise UserError(str(rules.scored), "is not there", "name the folder that scoring writes to")
+    (WORK / "tmp").mkdir(parents=True, exist_ok=True)
     aliases, finished = catch_up(store, rules.now)
     lines = [f"finished what was interrupted: {_told(finished)}"] if finished else []
     if aliases.champion:
@@ -83,30 +94,26 @@ def _told(entry: Entry) -> str:
 def _probation(store: Store, aliases: Aliases, rules: Rules) -> Iterator[str]:
     if not (role := roles.previous(store, rules.params)):
         return
-    where = f"probation of version {aliases.champion}, promoted {role.begun.at:%Y-%m-%d %H:%M} UTC"
-    found = _compare(store, str(aliases.champion), role, rules)
-    if isinstance(found, Comparison) and found.champion.verdict == "problem" and rules.now < role.until:
-        if found.other.verdict == "ok":
-            before_it = store.client.get_model_version(store.name, role.version).tags.get(REPLACED)
-            reason = f"its alarm rate left its band, version {role.version}'s did not: {_seen_by_champion(found, role)}"
-            move = back_to(role.version, before_it, aliases, reason)
-            make(store, replace(move, figures=found.figures), f"probation {role.begun.number}", rules.now)
-            yield f"rolled back from version {aliases.champion} to {role.version}: {reason}"
-            return
-        yield f"{where}: alarm rates of both left their bands, so the data moved; retrain. {found}"
+    champion = str(aliases.champion)
+    confirmed = latest_of(store, champion, "confirmed")
+    if confirmed and confirmed.number > role.begun.number:
         return
+    found, key = _compare(store, champion, role, rules), f"probation {role.begun.number}"
+    has_left = isinstance(found, Comparison) and found.champion.verdict == "problem"
+    if has_left and found.other.verdict == "ok":
+        before_it = store.client.get_model_version(store.name, role.version).tags.get(REPLACED)
+        reason = f"its alarm rate left its band, version {role.version}'s did not: {found}"
+        make(store, replace(back_to(role.version, before_it, aliases, reason), figures=found.figures), key, rules.now)
+        yield f"rolled back from version {champion} to {role.version}: {reason}"
+        return
+    told = f"both left their bands, so the data moved, retrain: {found}" if has_left else str(found)
     if rules.now < role.until:
-        yield f"{where}, until {role.until:%Y-%m-%d %H:%M} UTC: {found}"
+        yield f"version {champion} is on probation until {role.until:%Y-%m-%d %H:%M} UTC: {told}"
         return
-    reason = f"nothing during its probation spoke for version {role.version} again: {found}"
+    reason = f"its probation is over, and nothing spoke for version {role.version} again: {told}"
     figures = found.figures if isinstance(found, Comparison) else {}
-    move = Move("confirmed", str(aliases.champion), aliases, aliases, reason, figures)
-    if make(store, move, f"probation {role.begun.number}", rules.now):
-        yield f"version {aliases.champion} is confirmed: {reason}"
-
-
-def _seen_by_champion(found: Comparison, role: Role) -> str:
-    return str(found).replace("alarms on", f"version {role.version} alarms on", 1)
+    make(store, Move("confirmed", champion, aliases, aliases, reason, figures), key, rules.now)
+    yield f"version {champion} is confirmed: {reason}"
 
 
 def _shadow(store: Store, aliases: Aliases, rules: Rules) -> Iterator[str]:
@@ -162,10 +169,8 @@ def _compare(store: Store, champion: str, role: Role, rules: Rules) -> Compariso
     pairs = answers.read_pairs(rules.scored, *sides, is_new, most)
     if pairs.records < FEWEST:
         return f"{number(pairs.records)} new records scored by both, {number(FEWEST)} are needed"
-    found = compare(pairs, ours.calibration, theirs.calibration, rules.monitoring)
-    log_figures(store, role.begun, found.figures, found.records)
-    (WORK / "tmp").mkdir(parents=True, exist_ok=True)
+    found = compare(role.version, pairs, ours.calibration, theirs.calibration, rules.monitoring)
     with tempfile.TemporaryDirectory(prefix="shadow-", dir=WORK / "tmp") as folder:
         write_differences(pairs, Path(folder) / DIFFERENCES)
-        store.client.log_artifact(role.begun.run_id, str(Path(folder) / DIFFERENCES))
+        log_figures(store, role.begun, found.figures, found.records, Path(folder) / DIFFERENCES)
     return found

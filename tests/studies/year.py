@@ -5,7 +5,8 @@ Out:  docs/studies/year/ — year.png, events.md, history.txt, nights.csv
 Run:  make study-year, or `python -m tests.studies year NIGHTS` for the first nights alone
 
 Every night 200 records arrive; the champion scores them, monitoring looks, versions in shadow are settled, and an alarm
-has the model trained anew on the records of the latest fortnight. A training also stands in the calendar each quarter.
+has the model trained anew on the records of the latest fortnight. Of the trainings that run every night only those are
+run that could change something: every fifth night while an alarm stands, and one each quarter.
 Twice a training gets what another site sent: its model wins the match on that site's records and alarms at ours. The
 first time a winner takes over at once, so that probation has to take it back; the second time it is in shadow first.
 
@@ -14,13 +15,12 @@ this process, because a flow's start every night would take hours; the stages ru
 """
 
 import csv
-import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import chdir, redirect_stdout
-from dataclasses import asdict, astuple, dataclass, field, fields
+from dataclasses import astuple, dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
@@ -41,7 +41,7 @@ from components.score import score
 from tests.studies.__main__ import clone
 
 BEGIN, NIGHTS, RECORDS = datetime(2026, 1, 1, 2, tzinfo=UTC), 365, 200
-FORTNIGHT, QUARTERS = 14, (90, 181, 273)
+FORTNIGHT, EVERY, QUARTERS = 14, 5, (90, 181, 273)
 DRIFT, SLOW_DRIFT, SLOW_NIGHTS = 130, 230, 20
 """Nights on which the subspace of the records turns at once, and begins to turn a little every night."""
 BAD, BAD_IN_SHADOW, SHADOW_FROM = 60, 320, 200
@@ -133,7 +133,7 @@ def run_night(year: Year, night: int) -> None:
     found = look(LookAt(Path("scores")), params.name, load_section("drift"), 7, now)
     settled = settle(params, Path("scores"), now)
     for line in settled.lines:
-        if line.startswith(("rolled back", "version")) and "is in shadow of" not in line:
+        if not any(still in line for still in ("is in shadow", "is on probation")):
             year.note(night, line.partition(":")[0])
     if settled.champion == found.version:
         trained |= respond(year, night, found)
@@ -158,6 +158,10 @@ def respond(year: Year, night: int, found: Look) -> bool:
 
     model, pause = f"{found.name}/{found.version}", timedelta(hours=params.cool_down_hours)
     answer(found.alarms, model, date_of(night), pause, retrain, Path(".monitoring/retrainings.json"))
+    latest = max((each.night for each in year.nights if each.trained), default=-1)
+    if found.alarms and not began and night - latest >= EVERY:
+        began.append("training")
+        train(year, night, "nightly, while an alarm stands:")
     return bool(began)
 
 
@@ -205,7 +209,6 @@ def run(scratch: Path, nights: int | str = NIGHTS) -> list[Path]:
     write_nights(year.nights, scratch / "nights.csv")
     (scratch / "events.md").write_text("\n".join(events(year)) + "\n")
     draw(year, moves).savefig(scratch / "year.png", dpi=110)
-    (scratch / "year.json").write_text(json.dumps(asdict(year)))
     return [scratch / name for name in ("year.png", "events.md", "history.txt", "nights.csv")]
 
 
@@ -228,6 +231,9 @@ def events(year: Year) -> Iterator[str]:
             continue
         calm = next((n.night for n in after if n.night > alarm and not n.alarms), "-")
         yield f"| {what} | {begins} | {alarm} | {(alarm - begins + 1) * RECORDS:,} | {calm} |"
+    quiet = [night for night in year.nights if night.night < DRIFT]
+    yield ""
+    yield f"Nights with an alarm before the first drift: {sum(bool(n.alarms) for n in quiet)} of {len(quiet)}."
     yield ""
     yield "| night | date | what happened |"
     yield "| --- | --- | --- |"
