@@ -15,7 +15,7 @@ from mlflow.tracking import MlflowClient
 from ruamel.yaml import YAML
 
 from components.params import read_params
-from components.publishing import moves, results
+from components.publishing import moves
 from components.publishing.dvc_lock import dvc_md5, look_up
 from components.publishing.store import Store
 
