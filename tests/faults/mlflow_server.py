@@ -1,6 +1,8 @@
 """An MLflow server with its records in SQLite, which hands files on: what a small team runs."""
 
 import contextlib
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -23,10 +25,12 @@ def running_mlflow(folder: Path) -> Iterator[int]:
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
     with (folder / "mlflow.log").open("wb") as log:
-        server = subprocess.Popen(command, cwd=folder, env=environment(**places), stdout=log, stderr=log)
+        server = subprocess.Popen(
+            command, cwd=folder, env=environment(**places), stdout=log, stderr=log, start_new_session=True
+        )
     try:
         assert wait_until(lambda: answers(f"http://127.0.0.1:{port}/health"), 120), (folder / "mlflow.log").read_text()
         yield port
     finally:
-        server.terminate()
+        os.killpg(server.pid, signal.SIGKILL)  # asked politely it waits for connections that a relay holds open
         server.wait()
