@@ -22,7 +22,7 @@ from check_jsonschema.builtin_schemas import get_builtin_schema
 from conftest import ROOT, must
 from ruamel.yaml import YAML
 
-from infra.locked import locked
+from components.checkout.packages import locked
 
 INFRA = ROOT / "infra"
 KUBERNETES = ("1.31", "1.34")

@@ -79,7 +79,7 @@ def test_walk_leaves_out_what_stands_behind_a_failure_and_nothing_else() -> None
 
     walk(DIAMOND, 4, submit, lambda _, future: future.result())
     assert sorted(visited) == ["left", "right", "top"]
-    assert Plan(DIAMOND, {}, frozenset(), {}, frozenset(), 5).downstream({"left"}) == ["deep", "bottom"]
+    assert Plan(DIAMOND, {}, frozenset(), {}, {}, frozenset(), {}, {}, 5).downstream({"left"}) == ["deep", "bottom"]
 
 
 def test_slots_give_each_place_once_and_wait_for_a_free_one() -> None:
