@@ -174,7 +174,8 @@ def train(year: Year, night: int, why: str, site: int = 0) -> bool:
         subprocess.run(["dvc", "repro", "-q", *command], env=environment(), check=True, stdout=subprocess.DEVNULL)
     outcome = publish(load_section("register"), date_of(night))
     decision = outcome.promotion
-    came = "promoted" if decision.promoted else "in shadow" if decision.state == "shadow" else "refused"
+    came = {"shadow": "in shadow", "waits": "waits", "decided": "refused"}[decision.state]
+    came = "promoted" if decision.promoted else came
     year.note(night, f"{why} training, version {decision.version}: {came}")
     return True
 
