@@ -174,7 +174,8 @@ def train(year: Year, night: int, why: str, site: int = 0) -> bool:
         subprocess.run(["dvc", "repro", "-q", *command], env=environment(), check=True, stdout=subprocess.DEVNULL)
     outcome = publish(load_section("register"), date_of(night))
     decision = outcome.promotion
-    came = "promoted" if decision.promoted else "in shadow" if decision.state == "shadow" else "refused"
+    came = {"shadow": "in shadow", "waits": "waits", "decided": "refused"}[decision.state]
+    came = "promoted" if decision.promoted else came
     year.note(night, f"{why} training, version {decision.version}: {came}")
     return True
 
@@ -231,9 +232,11 @@ def events(year: Year) -> Iterator[str]:
             continue
         calm = next((n.night for n in after if n.night > alarm and not n.alarms), "-")
         yield f"| {what} | {begins} | {alarm} | {(alarm - begins + 1) * RECORDS:,} | {calm} |"
-    quiet = [night for night in year.nights if night.night < DRIFT]
+    before = [
+        f"{night.night} (version {night.champion})" for night in year.nights if night.alarms and night.night < DRIFT
+    ]
     yield ""
-    yield f"Nights with an alarm before the first drift: {sum(bool(n.alarms) for n in quiet)} of {len(quiet)}."
+    yield f"Nights with an alarm before the first drift: {', '.join(before) or 'none'}."
     yield ""
     yield "| night | date | what happened |"
     yield "| --- | --- | --- |"
