@@ -55,6 +55,13 @@ STEP = """
 import os, pathlib, signal, sys, time
 name, out, *inputs = sys.argv[1:]
 extra = ""
+
+def write(path, text):  # whole or not at all, as the real stages do
+    os.makedirs(".work", exist_ok=True)
+    temporary = pathlib.Path(".work", f"{os.getpid()}.tmp")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
 with open("executions", "a") as file:
     print(name, file=file)
 print(name, "at work", flush=True)
@@ -66,14 +73,14 @@ text = name.partition("@")[0] + "".join(path.read_text() for path in files) + ex
 if name == "ingest":
     text = pathlib.Path("source").read_text()
 os.makedirs(os.path.dirname(out), exist_ok=True)
-pathlib.Path(out).write_text(text)
+write(out, text)
 if name.startswith("judge"):
-    pathlib.Path(out).with_name("metrics.json").write_text('{"mse": 0.5}')
+    write(pathlib.Path(out).with_name("metrics.json"), '{"mse": 0.5}')
 if name == "compare":
     row = {"mse": 0.5, "rank": 1}
     board = {"rule": "mse", "winner": "a", "candidates": 1, "rows": {"a": row}}
-    pathlib.Path(out).with_name("leaderboard.json").write_text(__import__("json").dumps(board))
-    pathlib.Path(out).with_name("report.html").write_text("<p>report</p>")
+    write(pathlib.Path(out).with_name("leaderboard.json"), __import__("json").dumps(board))
+    write(pathlib.Path(out).with_name("report.html"), "<p>report</p>")
 """
 
 FILES = {
