@@ -17,7 +17,8 @@ from ruamel.yaml import YAML
 from s3_server import Bucket
 from toy_project import ToyProject, is_alive, wait_until
 
-from flows.cluster.handover import check_packages, installed
+from components.checkout.packages import installed
+from flows.cluster.handover import check_packages
 from flows.cluster.node import FOLDER
 
 CHAIN = ["ingest", "prepare", "train@a", "train@b", "judge@a", "judge@b", "compare"]

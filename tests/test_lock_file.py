@@ -52,3 +52,9 @@ def test_what_a_stage_enters_is_what_dvc_enters(tmp_path: Path) -> None:
         for name in read_blocks(theirs.path / "dvc.lock"):
             assert run_stage(children, name, {}, print).is_well
     assert ours.read("dvc.lock") == theirs.read("dvc.lock")
+
+
+def test_without_stages_it_is_a_file_that_dvc_reads(tmp_path: Path) -> None:
+    write_blocks(tmp_path / "dvc.lock", [])
+    assert (tmp_path / "dvc.lock").read_text() == dumps_yaml({"schema": "2.0", "stages": {}})
+    assert read_blocks(tmp_path / "dvc.lock") == {}

@@ -47,9 +47,14 @@ def locked(lock: Path = LOCK) -> list[Package]:
     return sorted(packages, key=lambda package: package.name)
 
 
+def installed() -> dict[str, str]:
+    """The version of each package of this environment, by canonical name."""
+    return {canonicalize_name(found.metadata["Name"]): found.version for found in importlib.metadata.distributions()}
+
+
 def differences(lock: Path = LOCK) -> list[Difference]:
     """The packages of which this environment has another version than the lock file, or none."""
-    here = {canonicalize_name(found.metadata["Name"]): found.version for found in importlib.metadata.distributions()}
+    here = installed()
     return [
         Difference(package.name, package.version, here.get(package.name))
         for package in locked(lock)

@@ -9,18 +9,17 @@ Of at most `limit_bytes()` in all: beyond that the segments go first that were n
 brought together when a process opens the cache.
 """
 
-import fcntl
 import hashlib
 import io
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from components.checkout.lock import if_free
 from components.runtime.errors import UserError
 from components.runtime.outputs import WORK, complete_file, sha256
 
@@ -126,7 +125,7 @@ class Cache:
 
     def _merge(self) -> None:
         """Bring small segments together, in one process at a time."""
-        with _alone(self._folder / "lock") as alone, suppress(OSError):
+        with if_free(self._folder / "lock") as alone, suppress(OSError):
             if not alone or len(list(self._folder.glob("*.codes"))) <= MOST_SMALL:
                 return
             small = [(path, segment) for path, segment in self._whole() if len(segment.digests) <= SMALL]
@@ -172,15 +171,3 @@ def _write(folder: Path, digests: np.ndarray, codes: np.ndarray) -> Path | None:
     with complete_file(path) as temporary:
         temporary.write_bytes(content)
     return path
-
-
-@contextmanager
-def _alone(lock: Path) -> Iterator[bool]:
-    """Whether no other process is at the same; the kernel lets go of the lock when a process ends, however it does."""
-    with lock.open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True

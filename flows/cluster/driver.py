@@ -9,13 +9,15 @@ import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from components.checkout.packages import installed
 from components.params import load_globals
 from components.runtime.errors import UserError
-from flows.cluster.handover import Finished, Task, installed
+from flows.cluster.handover import Finished, Task
 from flows.running.children import Children, Stopped
 from flows.running.graph import Plan, open_repo
+from flows.running.lock_file import LOCK_FILE, read_entries
 from flows.running.places import Place
 from flows.running.stage import Outcome, ask
 
@@ -47,7 +49,8 @@ class Cluster:
         self._per_gpu, self._timeout = per_gpu, timeout
         self._threads = load_globals().threads
         self._project = hashlib.sha256(f"{socket.gethostname()}:{Path.cwd()}".encode()).hexdigest()[:12]
-        self._entries = _lock_entries()
+        self._entries = read_entries(LOCK_FILE)
+        self._packages = installed()
         self._stopped = False
 
     def __enter__(self) -> "Cluster":
@@ -85,7 +88,7 @@ class Cluster:
         outcome = self._here.run(name, log)
         if not outcome.is_well:
             return outcome
-        self._entries[name] = _lock_entries()[name]
+        self._entries[name] = read_entries(LOCK_FILE)[name]
         given = self._give([name], log)
         return outcome if given.is_well else given
 
@@ -110,7 +113,7 @@ class Cluster:
             project=self._project,
             entries={key: self._entries[key] for key in (name, *read) if key in self._entries},
             files={path: Path(path).read_text() for up in read for path in self._plan.uncached[up]},
-            packages=installed(),
+            packages=self._packages,
             force=name in self._plan.forced,
             timeout=self._timeout,
         )
@@ -177,13 +180,6 @@ def _follow(stream: "ObjectRefGenerator", log: Callable[[str], object]) -> Finis
             return item
         heard = True
         log(item)
-
-
-def _lock_entries() -> dict[str, Any]:
-    from dvc.dvcfile import LOCK_FILE
-    from dvc.utils.serialize import load_yaml
-
-    return load_yaml(LOCK_FILE).get("stages", {}) if Path(LOCK_FILE).exists() else {}
 
 
 def _check_remote() -> None:

@@ -1,12 +1,11 @@
 """What driver and nodes pass to each other: small things through Ray, data through DVC's remote."""
 
-import functools
 import json
 from dataclasses import asdict, dataclass
-from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
+from components.checkout.packages import installed
 from components.runtime.errors import UserError
 from flows.running.stage import Outcome
 
@@ -56,12 +55,6 @@ class Finished:
     outcome: Outcome
     result: Result | None
     """None where the stage failed."""
-
-
-@functools.cache
-def installed() -> dict[str, str]:
-    """The version of each package of this interpreter."""
-    return {found.name.lower(): found.version for found in distributions()}
 
 
 def check_packages(wanted: dict[str, str], node: str) -> None:

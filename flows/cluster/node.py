@@ -18,6 +18,7 @@ from queue import SimpleQueue
 from components.runtime.errors import UserError
 from flows.cluster.handover import Finished, Result, Task, check_packages
 from flows.running.children import Children
+from flows.running.lock_file import LOCK_FILE, as_block, write_blocks
 from flows.running.stage import Outcome, ask
 
 FOLDER = "HOURGLASS_NODE"
@@ -66,14 +67,12 @@ def _run(task: Task, log: Callable[[str], object]) -> Finished:
 
 def _lay_out(folder: Path, cache: Path, task: Task) -> None:
     """Make the folder a copy of the flow's checkout as far as this stage sees it."""
-    from dvc.utils.serialize import dumps_yaml
-
     for old in folder.iterdir():
         if old.name not in _KEPT:
             shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
     shutil.copytree(Path.cwd(), folder, dirs_exist_ok=True)
     (folder / ".dvc/config.local").write_text(_CONFIG.format(cache=cache))
-    (folder / "dvc.lock").write_text(dumps_yaml({"schema": "2.0", "stages": task.entries}))
+    write_blocks(folder / LOCK_FILE, [as_block(name, entry) for name, entry in task.entries.items()])
     for name, text in task.files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)

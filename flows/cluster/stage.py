@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.running.answering import answer
+from flows.running.lock_file import LOCK_FILE, read_entries
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 
 def run_and_hand_over(repo: "Repo", name: str, force: bool) -> dict[str, Any]:
     """Whether the stage ran, and a `Result`."""
-    from dvc.dvcfile import LOCK_FILE
-    from dvc.utils.serialize import load_yaml
-
     (stage,) = repo.stage.collect(name)
     if upstream := [up.addressing for up in repo.index.graph.successors(stage)]:
         repo.pull(upstream)
@@ -30,7 +28,7 @@ def run_and_hand_over(repo: "Repo", name: str, force: bool) -> dict[str, Any]:
     (stage,) = repo.stage.collect(name)
     return {
         "kind": "ran" if done else "unchanged",
-        "entry": load_yaml(LOCK_FILE)["stages"][name],
+        "entry": read_entries(LOCK_FILE)[name],
         "files": {str(out): Path(str(out)).read_text() for out in stage.outs if not out.use_cache},
     }
 

@@ -23,6 +23,12 @@ class Needs:
     gpu: bool = False
     memory_gib: float = 1.0
 
+    @classmethod
+    def of(cls, stage: "Stage") -> "Needs":
+        """What a stage declares; `meta` may hold other people's keys too."""
+        meta = stage.meta or {}
+        return cls(bool(meta.get("gpu", cls.gpu)), float(meta.get("memory_gib", cls.memory_gib)))
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -116,7 +122,7 @@ def read_plan(repo: "Repo", refresh: bool) -> Plan:
         stale=stale,
         forced=forced,
         digests={stage.addressing: {str(out): out.hash_info.value for out in stage.outs} for stage in stages},
-        needs={stage.addressing: Needs(**(stage.meta or {})) for stage in stages},
+        needs={stage.addressing: Needs.of(stage) for stage in stages},
         roots=roots,
         inputs={name: tuple(sorted(upstream[name])) for name in upstream},
         uncached={stage.addressing: tuple(str(out) for out in stage.outs if not out.use_cache) for stage in stages},

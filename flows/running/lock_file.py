@@ -17,7 +17,19 @@ if TYPE_CHECKING:
 
 LOCK_FILE = Path("dvc.lock")
 _HEAD = "schema: '2.0'\nstages:\n"
+_EMPTY = "schema: '2.0'\nstages: {}\n"
 _BLOCK = re.compile(r"^  (?P<quote>['\"]?)(?P<name>[^\s'\"#:][^\s'\"]*)(?P=quote):\n(?:(?:    .*| *)\n)+", re.MULTILINE)
+
+
+def read_entries(path: Path) -> dict[str, Any]:
+    """Each stage's entry.
+
+    Raises:
+        dvc.exceptions.DvcException: it is not YAML.
+    """
+    from dvc.utils.serialize import load_yaml
+
+    return load_yaml(str(path)).get("stages", {}) if path.exists() else {}
 
 
 def read_blocks(path: Path) -> dict[str, str]:
@@ -26,21 +38,20 @@ def read_blocks(path: Path) -> dict[str, str]:
     Raises:
         dvc.exceptions.DvcException: it is not YAML.
     """
-    from dvc.utils.serialize import load_yaml
-
     if not path.exists():
         return {}
     text = path.read_text(encoding="utf-8")
     blocks = {found["name"]: found[0] for found in _BLOCK.finditer(text)}
     if _HEAD + "".join(blocks.values()) == text:
         return blocks
-    return {name: as_block(name, entry) for name, entry in load_yaml(str(path)).get("stages", {}).items()}
+    return {name: as_block(name, entry) for name, entry in read_entries(path).items()}
 
 
 def write_blocks(path: Path, blocks: Iterable[str]) -> None:
     """The whole file, or none of it."""
+    text = "".join(blocks)
     with complete_file(path) as temporary:
-        temporary.write_text(_HEAD + "".join(blocks), encoding="utf-8")
+        temporary.write_text(_HEAD + text if text else _EMPTY, encoding="utf-8")
 
 
 def as_block(name: str, entry: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ In:   the commit that is checked out, tests/studies/NAME.yaml: what differs from
       more than one run of the pipeline, under `sweep:` the variant and the values of `python -m flows.sweeping`, or
       under `one_class:` the classes that are normal, one after the other; or tests/studies/NAME.py, which is no
       pipeline and says itself what it does
-Out:  docs/studies/NAME/ — leaderboard.csv and report.html, where it compresses also compression.csv and .svg; of a
+Out:  docs/studies/NAME/ — leaderboard.csv and report.html, where it compresses compression.csv and .svg instead; of a
       sweep table.csv and plot.svg; of one-class runs table.csv and table.md. The clone stays in .work/studies/NAME
 
 The clone makes a study harmless: the checkout's own artifacts, dvc.lock and registry are not touched. A study that is
@@ -27,7 +27,7 @@ COMMIT = ("git", "-c", "user.name=study", "-c", "user.email=study@localhost", "c
 def train(target: Path, compresses: bool) -> list[Path]:
     """The training flow; returns the files to keep."""
     execute(target, sys.executable, "-m", "flows.training")
-    names = ("leaderboard.csv", "report.html", *(("compression.csv", "compression.svg") if compresses else ()))
+    names = ("leaderboard.csv", *(("compression.csv", "compression.svg") if compresses else ("report.html",)))
     return [target / "artifacts/compare" / name for name in names]
 
 
